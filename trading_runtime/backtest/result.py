@@ -1,0 +1,212 @@
+"""From a trace to tables: equity, fills, funding, trades and the journal. Pure; both paths of the engine end here.
+
+Equity is derived once, vectorised, from the fills: positions and cash are sums of integers, and each bar's marks are
+rounded exactly as ``core.money.quote_value`` rounds them. That the trades' profits add up to the change of equity is
+checked on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trading_runtime.backtest.market import Market
+from trading_runtime.backtest.tables import EquityTable, FillTable, FundingTable, Integers, TradeTable, money_floats
+from trading_runtime.backtest.trace import Decided, Ended, Fill, Funded, Trace
+from trading_runtime.backtest.trades import build_trades
+from trading_runtime.core.bars import Floats
+from trading_runtime.core.errors import AmountError
+from trading_runtime.core.hashing import canonical_json
+from trading_runtime.core.money import AMOUNT_MAX
+from trading_runtime.core.timeframes import iso_time
+
+
+@dataclass
+class Tables:
+    """The tables of a run. ``equity_units`` is the exact equity per bar, from which the published floats were made."""
+
+    equity: EquityTable
+    fills: FillTable
+    funding: FundingTable
+    trades: TradeTable
+    equity_units: Integers
+
+
+def build_tables(market: Market, trace: Trace, start_cash: int) -> Tables:
+    """Return the tables of a run that started with ``start_cash`` quote units.
+
+    Raises AmountError when equity leaves the range of amounts, RuntimeError when trades and equity do not add up (a
+    defect).
+    """
+    fills, funding = _fill_table(market, trace), _funding_table(market, trace)
+    cash, gross, equity = _equity_units(market, fills, funding, start_cash)
+    unit = fills.quote_unit
+    equity_floats = money_floats(equity, unit)
+    exposure = np.zeros(market.count)
+    np.divide(gross.astype(np.float64), equity, out=exposure, where=equity > 0)
+    times = market.start_ms + market.bar_ms * np.arange(1, market.count + 1, dtype=np.int64)
+    table = EquityTable(
+        times, equity_floats, money_floats(cash, unit), exposure, _benchmark(market, trace, start_cash, unit)
+    )
+    trades = build_trades(
+        fills,
+        funding,
+        last_close=[float(mark[-1]) for mark in market.mark],
+        last_time_ms=int(times[-1]),
+        last_bar=market.count - 1,
+    )
+    earned = sum(trades.pnl_units.tolist())
+    if earned != int(equity[-1]) - start_cash:
+        raise RuntimeError(
+            f"trades earned {earned} units but equity changed by {int(equity[-1]) - start_cash}: the ledger is broken"
+        )
+    return Tables(table, fills, funding, trades, equity)
+
+
+def journal_lines(market: Market, trace: Trace) -> Iterator[bytes]:
+    """Yield one canonical JSON line per entry: what was decided, filled, ended and paid, in order."""
+    names = market.symbols
+    instruments = [market.instruments[symbol] for symbol in names]
+    for sequence, entry in enumerate(trace.entries):
+        content: dict[str, Any]
+        if isinstance(entry, Fill):
+            instrument = instruments[entry.symbol_index]
+            content = {
+                "kind": "fill",
+                "time": iso_time(market.close_time(entry.bar - 1)),
+                "order_id": entry.order.order_id,
+                "symbol": names[entry.symbol_index],
+                "side": "buy" if entry.order.side > 0 else "sell",
+                "quantity": instrument.quantity_text(entry.quantity),
+                "price": entry.price,
+                "value": instrument.money_text(entry.value),
+                "fee": instrument.money_text(entry.fee),
+                "slippage": instrument.money_text(entry.slippage),
+                "liquidity": "maker" if entry.is_maker else "taker",
+            }
+        elif isinstance(entry, Decided):
+            content = {
+                "kind": "decision",
+                "time": iso_time(entry.slot),
+                "slot": entry.slot,
+                "intents": [intent.to_json() for intent in entry.intents],
+                "orders": [order.to_json() for order in entry.orders],
+                "refusals": [refusal.to_json() for refusal in entry.refusals],
+                "reasons": list(entry.reasons),
+            }
+        elif isinstance(entry, Ended):
+            content = {"kind": "ended", "order_id": entry.order_id, "status": entry.status, "reason": entry.reason}
+        else:
+            content = {
+                "kind": "funding",
+                "time": iso_time(market.close_time(entry.bar)),
+                "symbol": names[entry.symbol_index],
+                "rate": entry.rate,
+                "amount": instruments[entry.symbol_index].money_text(entry.amount),
+            }
+        content["sequence"] = sequence
+        content["bar"] = entry.bar
+        yield canonical_json(content) + b"\n"
+
+
+def refusals_by_gate(trace: Trace) -> dict[str, int]:
+    """Return how many intents each gate refused, by gate name."""
+    counts: dict[str, int] = {}
+    for entry in trace.decisions():
+        for refusal in entry.refusals:
+            counts[refusal.gate] = counts.get(refusal.gate, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def mark_units(price: Floats, quantity: Integers, value_per_unit: float) -> Integers:
+    """Return ``core.money.quote_value`` of whole columns; raises AmountError beyond its range."""
+    values = np.rint(price * (quantity * value_per_unit))
+    if not (np.abs(values) < AMOUNT_MAX).all():
+        raise AmountError("the value of a position left the range of amounts")
+    result: Integers = values.astype(np.int64)
+    return result
+
+
+def _equity_units(
+    market: Market, fills: FillTable, funding: FundingTable, start_cash: int
+) -> tuple[Integers, Integers, Integers]:
+    """Cash, gross position value and equity after each bar, quote units, shape (n,)."""
+    count = market.count
+    signed_value = fills.side * fills.value_units + fills.fee_units
+    cash_change = np.zeros(count, dtype=np.int64)
+    np.subtract.at(cash_change, fills.bar, signed_value)
+    if len(funding):
+        bars = (funding.time_ms - market.start_ms) // market.bar_ms - 1
+        np.subtract.at(cash_change, bars, funding.amount_units)
+    cash = start_cash + np.cumsum(cash_change)
+    gross = np.zeros(count, dtype=np.int64)
+    equity = cash.copy()
+    for index, symbol in enumerate(market.symbols):
+        rows = fills.symbol_index == index
+        if not rows.any():
+            continue
+        change = np.zeros(count, dtype=np.int64)
+        np.add.at(change, fills.bar[rows], fills.side[rows] * fills.quantity_units[rows])
+        quantity = np.cumsum(change)
+        first = int(fills.bar[rows][0])
+        value = np.zeros(count, dtype=np.int64)
+        per_unit = market.instruments[symbol].value_per_unit
+        value[first:] = mark_units(market.mark[index][first:], quantity[first:], per_unit)
+        equity += value
+        gross += np.abs(value)
+    return cash, gross, equity
+
+
+def _benchmark(market: Market, trace: Trace, start_cash: int, unit: float) -> Floats:
+    """Equity of buying equal parts of all symbols at the open after the first decision and holding, without cost."""
+    start = float(money_floats(np.array([start_cash], dtype=np.int64), unit)[0])
+    result = np.full(market.count, start)
+    bought = trace.first_bar + 1
+    if bought >= market.count:
+        return result
+    share = start / len(market.symbols)
+    result[bought:] = 0.0
+    for index in range(len(market.symbols)):
+        entry = max(bought, market.first[index])
+        if entry >= market.count or np.isnan(market.open[index][entry]):
+            result[bought:] += share  # the symbol had ended before: its part stays cash
+            continue
+        result[bought:entry] += share
+        result[entry:] += share * (market.mark[index][entry:] / market.open[index][entry])
+    return result
+
+
+def _fill_table(market: Market, trace: Trace) -> FillTable:
+    fills = trace.fills()
+    instruments = [market.instruments[symbol] for symbol in market.symbols]
+    bars = np.array([fill.bar for fill in fills], dtype=np.int64)
+    return FillTable(
+        time_ms=market.start_ms + bars * market.bar_ms,
+        bar=bars,
+        symbol_index=np.array([fill.symbol_index for fill in fills], dtype=np.int64),
+        side=np.array([fill.order.side for fill in fills], dtype=np.int8),
+        quantity_units=np.array([fill.quantity for fill in fills], dtype=np.int64),
+        price=np.array([fill.price for fill in fills], dtype=np.float64),
+        value_units=np.array([fill.value for fill in fills], dtype=np.int64),
+        fee_units=np.array([fill.fee for fill in fills], dtype=np.int64),
+        slippage_units=np.array([fill.slippage for fill in fills], dtype=np.int64),
+        is_maker=np.array([fill.is_maker for fill in fills], dtype=np.bool_),
+        order_id=[fill.order.order_id for fill in fills],
+        leg=[fill.order.leg for fill in fills],
+        reason=[fill.order.reason for fill in fills],
+        symbols=list(market.symbols),
+        quantity_unit=[float(instrument.quantity_unit) for instrument in instruments],
+        quote_unit=float(instruments[0].quote_unit),
+    )
+
+
+def _funding_table(market: Market, trace: Trace) -> FundingTable:
+    paid: list[Funded] = trace.funding()
+    return FundingTable(
+        time_ms=np.array([market.close_time(entry.bar) for entry in paid], dtype=np.int64),
+        symbol_index=np.array([entry.symbol_index for entry in paid], dtype=np.int64),
+        amount_units=np.array([entry.amount for entry in paid], dtype=np.int64),
+    )
