@@ -1,0 +1,51 @@
+"""The tree of verbs: which exist and in which order the help lists them. What each one does is in its own
+file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from trading_runtime.cli import backtest, compare, config, data, report, strategies, verify
+from trading_runtime.cli.arguments import Parser, examples
+
+_GROUPS = (backtest, strategies, data, verify, report, compare, config)
+
+
+class _Version(argparse.Action):
+    """``--version``: the commit is looked up only when somebody asks."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        import trading_runtime
+        from trading_runtime.provenance import code_commit
+
+        print(f"trading-runtime {trading_runtime.__version__} (commit {code_commit()})")
+        parser.exit()
+
+
+def make_parser() -> Parser:
+    """Return the parser of the whole command."""
+    parser = Parser(
+        prog="trading-runtime",
+        description="One runtime for crypto strategies: "
+        "the live decision and the backtest decision come from one pure function.",
+        epilog=examples(
+            "backtest --config trading_runtime/local/local.json",
+            "strategies show sma_cross",
+            "backtest --help",
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print version and commit")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
+    for group in _GROUPS:
+        group.add_parser(verbs)
+    return parser
