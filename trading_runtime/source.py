@@ -19,6 +19,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -56,6 +57,10 @@ class _Module(NamedTuple):
 _READ: dict[bytes, _Read] = {}  # by SHA-256 of the content, so that it can never be out of date
 # The same for this package's own files, kept on disk beside the bytecode: parsing them costs as much as a backtest.
 _KEPT_FILE = Path(__file__).parent / "__pycache__" / "code-hashes.json"
+_KEPT_MAX = 256  # versions of files; beyond, only what this process has read is kept
+_KEPT: list[set[bytes]] = []  # once loaded: the keys of what is on disk
+_PACKAGE = Path(__file__).resolve().parent
+_OWN: set[bytes] = set()  # keys of this package's files that this process has read
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
 
 
@@ -65,11 +70,11 @@ def strategy_code_hash(strategy_class: type) -> str:
     Raises StrategyError when the class has no source file or a file of its closure cannot be read.
     """
     digest = hashlib.sha256(f"class {strategy_class.__qualname__}\n".encode())
-    known = _load_kept()
+    kept = _load_kept()
     for name, path in _closure(strategy_class):
         digest.update(f"{name} {_read(path).digest}\n".encode())
-    if len(_READ) > known:
-        _keep()
+    if not kept >= _OWN:
+        _keep(kept)
     return digest.hexdigest()
 
 
@@ -88,29 +93,36 @@ def canonical_source(text: str) -> str:
 # --- what is kept on disk -----------------------------------------------------------------------------------
 
 
-def _load_kept() -> int:
-    """Read what earlier processes found, and return how much is known; anything unreadable counts as nothing found."""
-    if not _READ:
-        try:
-            kept = json.loads(_KEPT_FILE.read_bytes())
-            if kept["made_by"] == _own_hash():
-                for key, (digest, imports) in kept["files"].items():
-                    found = tuple(_Import(name, tuple(names), level) for name, names, level in imports)
-                    _READ[bytes.fromhex(key)] = _Read(digest, found)
-        except (OSError, ValueError, KeyError, TypeError):
-            _READ.clear()
-    return len(_READ)
+def _load_kept() -> set[bytes]:
+    """Read what earlier processes found and return its keys; anything unreadable counts as nothing found."""
+    if _KEPT:
+        return _KEPT[0]
+    found: dict[bytes, _Read] = {}
+    try:
+        kept = json.loads(_KEPT_FILE.read_bytes())
+        if kept["made_by"] == _own_hash():
+            for key, (digest, imports) in kept["files"].items():
+                named = tuple(_Import(name, tuple(names), level) for name, names, level in imports)
+                found[bytes.fromhex(key)] = _Read(digest, named)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found.clear()
+    _READ.update(found)
+    _KEPT.append(set(found))
+    return _KEPT[0]
 
 
-def _keep() -> None:
-    """Write what is known for later processes; where nothing can be written (an image), each process finds it again."""
-    files = {key.hex(): [found.digest, found.imports] for key, found in _READ.items()}
+def _keep(kept: set[bytes]) -> None:
+    """Write what is known of this package's files; where nothing can be written (an image), it is found again."""
+    keys = _OWN if len(kept | _OWN) > _KEPT_MAX else kept | _OWN
+    files = {key.hex(): [_READ[key].digest, _READ[key].imports] for key in sorted(keys)}
     temporary = _KEPT_FILE.with_suffix(f".{os.getpid()}.tmp")
     try:
         temporary.write_text(json.dumps({"made_by": _own_hash(), "files": files}))
         os.replace(temporary, _KEPT_FILE)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    kept |= _OWN  # also when it could not be written: once is enough to have tried
 
 
 def _own_hash() -> str:
@@ -207,6 +219,8 @@ def _read(path: Path) -> _Read:
     except OSError as error:
         raise StrategyError(f"{path}: cannot be read for its code hash: {error.strerror or error}") from error
     key = hashlib.sha256(content).digest()
+    if _PACKAGE in path.parents:
+        _OWN.add(key)
     found = _READ.get(key)
     if found is None:
         try:
