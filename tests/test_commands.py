@@ -379,8 +379,8 @@ def test_what_only_shows_in_the_build_names_the_file_too(capsys: Capture, config
     assert err.startswith(f"error: {config}: strategy sma_cross: ")
 
 
-def test_a_defect_keeps_its_traceback(config: Path, tmp_path: Path) -> None:
-    """A programming error of a strategy is shown with its line, not dressed up."""
+def test_an_error_in_a_strategy_names_its_line(config: Path, tmp_path: Path) -> None:
+    """What a strategy raises is told in one line: whose decide, what, in which line of which file, at which bar."""
     (tmp_path / "strategies.py").write_text(SLOW_STRATEGY)
     done = process(
         "-m",
@@ -393,9 +393,10 @@ def test_a_defect_keeps_its_traceback(config: Path, tmp_path: Path) -> None:
         check=False,
         PYTHONPATH=str(ROOT),
     )
-    assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stderr
-    assert "return 1 / 0" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 70
+    assert line.startswith("error: Wrong.decide raised ZeroDivisionError: division by zero (strategies.py:")
+    assert "at 20" in line
     assert not (tmp_path / "out").exists()
 
 

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from trading_runtime.backtest import kernel
-from trading_runtime.backtest.compiled import CompiledMarket, TapeBuffer, run_kernel
+from trading_runtime.backtest.compiled import CompiledMarket, TapeBuffer, is_compilable, run_kernel
 from trading_runtime.backtest.engine import Account, first_decision_bar, run_general
 from trading_runtime.backtest.market import Market
 from trading_runtime.backtest.metrics import Value, return_statistics, sampled_bars
 from trading_runtime.backtest.tables import unit_ratio
 from trading_runtime.backtest.targets import TargetChanges, TargetFinder
 from trading_runtime.core.bars import Floats, Integers
-from trading_runtime.core.errors import AmountError
+from trading_runtime.core.errors import AmountError, ConfigurationError
 from trading_runtime.core.evaluate import ColumnCache, Columns
 from trading_runtime.core.strategy import Strategy
 
@@ -93,6 +93,8 @@ def run_batch(
     Columns that several sets declare are computed once. ``progress`` is told the number of finished sets after each
     block. Raises StrategyError for a strategy without targets, AmountError where an amount leaves its range.
     """
+    if not is_compilable(market):
+        raise ConfigurationError("spot and perpetuals in one market cannot be run as a batch: run them one by one")
     batch = _Batch(market, account, cache, Basis(market, account, periods_per_year, risk_free_rate_annual))
     workers = max(1, min(threads, len(strategies), os.cpu_count() or 1))
     size = max(1, -(-len(strategies) // (workers * BLOCKS_PER_THREAD)))

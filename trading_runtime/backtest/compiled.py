@@ -39,9 +39,9 @@ class CompiledMarket:
     def __init__(self, market: Market) -> None:
         self.market = market
         instruments = [market.instruments[symbol] for symbol in market.symbols]
-        self.opening = _rows(market.open)
         self.mark = _rows(market.mark)
-        self.tradable = np.ascontiguousarray(np.stack(market.tradable))
+        opening = np.where(np.stack(market.tradable), np.stack(market.open), np.nan)
+        self.quotes = np.ascontiguousarray(np.stack((opening, self.mark), axis=2))
         self.volume = _rows(market.volume)
         self.block_high, self.block_low = _blocks(self.mark, np.maximum), _blocks(self.mark, np.minimum)
         self.versions: list[Rules] = [rules for rows in market.rules for _, rules in rows]
@@ -108,9 +108,7 @@ def run_kernel(
         done = kernel.simulate(
             first_bar,
             market.count,
-            compiled.opening,
-            compiled.mark,
-            compiled.tradable,
+            compiled.quotes,
             compiled.volume,
             changes.bar,
             changes.symbol,
@@ -144,6 +142,11 @@ def run_kernel(
         capacity = 2 * len(tape)
 
 
+def is_compilable(market: Market) -> bool:
+    """Whether the kernel can run a market: it keeps no cost of positions, which spot beside contracts would need."""
+    return len({market.instruments[symbol].kind for symbol in market.symbols}) == 1
+
+
 def run_compiled(market: Market, strategy: Strategy, account: Account, cache: ColumnCache | None = None) -> Trace:
     """Run a strategy with targets through the kernel; returns the same trace as ``run_general``."""
     if strategy.targets is None:
@@ -151,6 +154,8 @@ def run_compiled(market: Market, strategy: Strategy, account: Account, cache: Co
     first = first_decision_bar(market, strategy)
     if first >= market.count:
         return Trace(first)
+    if not is_compilable(market):
+        return run_general(market, strategy, account, cache)
     changes = TargetFinder(market).find(strategy, Columns(market.bars, strategy.params.to_json(), cache), first)
     tape = run_kernel(CompiledMarket(market), account, first, changes, TapeBuffer())
     if tape is None:
@@ -224,6 +229,7 @@ class _Replayer:
                     quantity,
                     slot=slot,
                     leg="target",
+                    reduce_only=bool(extra),
                     is_sized_by_runtime=True,
                     reason="target",
                 )
@@ -238,7 +244,7 @@ class _Replayer:
     def _wording(self, code: int, symbol: int, bar: int, quantity: int, first: int, second: int) -> tuple[str, str]:
         """Gate and detail of a refusal, in the words of ``core/gates.py``."""
         instrument: Instrument = self._market.instruments[self._market.symbols[symbol]]
-        rules = self._market.rules_at(symbol, bar)
+        rules = self._market.rules_at(symbol, bar + 1)
         match code:
             case kernel.ZERO:
                 return "filters", gates.quantity_zero_detail(instrument, rules)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,15 +24,18 @@ from trading_runtime.backtest.trace import Decided, Funded, Trace
 from trading_runtime.core.bars import Floats
 from trading_runtime.core.columns import Expression, Universe, Window
 from trading_runtime.core.decision import Identity, resolve
-from trading_runtime.core.errors import StrategyError
+from trading_runtime.core.errors import StrategyError, TradingRuntimeError
 from trading_runtime.core.evaluate import ColumnCache, Columns, onto
 from trading_runtime.core.gates import Book, Caps, Guards
 from trading_runtime.core.money import funding_amount, quote_value
 from trading_runtime.core.state import FundingPaid, SlotDecided, State, apply
 from trading_runtime.core.strategy import Inputs, Permissions, Proposal, Strategy
+from trading_runtime.core.timeframes import iso_time
 
 # Python lists are read three times faster than arrays, but cost 32 bytes a value: columns become lists block by block.
 BLOCK_BARS = 16_384
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,18 @@ class Account:
     name: str = "backtest"
 
 
-def run_general(market: Market, strategy: Strategy, account: Account, cache: ColumnCache | None = None) -> Trace:
-    """Run ``strategy`` over ``market``; returns the trace. Raises StrategyError when the strategy breaks its
-    contract.
+def run_general(
+    market: Market,
+    strategy: Strategy,
+    account: Account,
+    cache: ColumnCache | None = None,
+    progress: Progress | None = None,
+) -> Trace:
+    """Run ``strategy`` over ``market``; returns the trace. Raises StrategyError when the strategy breaks its contract.
+
+    ``progress`` is called now and then with (bars done, bars in all); it cannot change anything.
     """
-    return _Run(market, strategy, account, cache).run()
+    return _Run(market, strategy, account, cache, progress).run()
 
 
 def target_columns(market: Market, strategy: Strategy, columns: Columns) -> list[Floats]:
@@ -88,8 +100,16 @@ def _on_clock(market: Market, columns: Columns, expression: Expression, symbol_i
 class _Run:
     """One run's mutable parts; also the source behind the inputs' slower properties."""
 
-    def __init__(self, market: Market, strategy: Strategy, account: Account, cache: ColumnCache | None) -> None:
+    def __init__(
+        self,
+        market: Market,
+        strategy: Strategy,
+        account: Account,
+        cache: ColumnCache | None,
+        progress: Progress | None = None,
+    ) -> None:
         self._market = market
+        self._progress = progress
         self._strategy = strategy
         self._account = account
         self._columns = Columns(market.bars, strategy.params.to_json(), cache)
@@ -109,10 +129,21 @@ class _Run:
         if trace.first_bar >= market.count:
             return trace
         wake_bars = self._wake_bars()
-        if wake_bars is None:
-            self._run_every_bar()
-        else:
-            self._run_wake_bars(wake_bars)
+        try:
+            if wake_bars is None:
+                self._run_every_bar()
+            else:
+                self._run_wake_bars(wake_bars)
+        except TradingRuntimeError:
+            raise
+        except Exception as error:
+            raised = place_in_strategy(error, type(self._strategy))
+            if raised is None:
+                raise  # a defect of the engine keeps its traceback
+            moment = iso_time(market.close_time(self._inputs.index))
+            raise StrategyError(
+                f"{type(self._strategy).__name__}.decide raised {type(error).__name__}: {error} ({raised}) at {moment}"
+            ) from error
         self._settle_funding(market.count - 1)
         trace.strategy_state = self._matching.state.strategy_state
         return trace
@@ -125,6 +156,8 @@ class _Run:
         funding = self._funding_bar()
         edges = [*range(first, count, BLOCK_BARS), count]
         for start, stop in pairwise(edges):
+            if self._progress is not None:
+                self._progress(start, count)
             load = self._loaders(start, stop)
             for bar in range(start, stop):
                 if working:
@@ -148,7 +181,7 @@ class _Run:
             while wake_next < wake_count and wake_bars[wake_next] <= bar:
                 wake_next += 1
             following = wake_bars[wake_next] if wake_next < wake_count else market.count
-            bar = bar + 1 if working else following
+            bar = bar + 1 if working or matching.has_news else following
             if bar >= market.count:
                 return
             if self._funding_bar() < bar:
@@ -169,7 +202,8 @@ class _Run:
         state = matching.state
         # A symbol without a bar yet has no mark: NaN differs from itself.
         marks = {symbol: mark[bar] for symbol, mark in self._marks.items() if mark[bar] == mark[bar]}
-        rules, account = market.all_rules_at(bar), self._account
+        # The decision is made at the bar's close, which is the next bar's open: rules of that moment hold.
+        rules, account = market.all_rules_at(bar + 1), self._account
         book = Book(state, self._instruments, rules, marks, account.permissions, account.caps, _NO_GUARDS)
         slot = market.close_time(bar)
         decision = resolve(proposal, state, book, slot, self._identity)
@@ -180,7 +214,7 @@ class _Run:
             matching.cancel(ended.order_id, ended.reason, bar)
         matching.place(decision.orders, bar)
         matching.state = apply(matching.state, SlotDecided(slot, decision.strategy_state))
-        self._inputs.state = decision.strategy_state
+        self._inputs.state = MappingProxyType(decision.strategy_state)  # a strategy may read its state, not change it
 
     def _funding_bar(self) -> int:
         """The bar of the next funding payment; beyond the end when there is none."""
@@ -249,7 +283,7 @@ class _Run:
         inputs = inputs_class(type(strategy), tuple(names))()
         inputs.symbols = market.symbols
         inputs.symbol = market.symbols[0]
-        inputs.state = {}
+        inputs.state = MappingProxyType({})
         inputs.permissions = self._account.permissions
         inputs.artifact = None
         inputs._source = self
@@ -303,10 +337,24 @@ class _Run:
         return units * self._quote_unit
 
     def cash(self) -> float:
-        return self._matching.state.cash * self._quote_unit
+        return self._matching.free_cash() * self._quote_unit
 
     def open_orders(self) -> Sequence[Any]:
         return tuple(self._matching.state.orders.values())
+
+
+def place_in_strategy(error: BaseException, strategy: type[Strategy]) -> str | None:
+    """Return "file:line" of the innermost frame of ``decide`` in an error's traceback, or None when decide is not in
+    it.
+    """
+    decide = strategy.decide.__code__
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is decide:
+            found = f"{PurePath(decide.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
 
 
 _NO_GUARDS = Guards()

@@ -21,6 +21,8 @@ KIND, BAR, SYMBOL, ORDER, SIDE, QUANTITY, VALUE, FEE, EXTRA = range(TAPE_COLUMNS
 # KIND
 FILL, ENDED, FUNDED, DECIDED, ORDERED, REFUSED, REPLACED = range(7)
 
+# EXTRA of an ORDERED row is 1 for an order that only reduces
+
 # EXTRA of an ENDED row
 SHORT_OF_CASH, SHORT_OF_POSITION = range(2)
 
@@ -35,6 +37,9 @@ FIRST_BAR, TICK_NUMERATOR, TICK_DENOMINATOR, LOT, QUANTITY_MINIMUM, QUANTITY_MAX
 
 # Bars of a block of ``block_high`` and ``block_low``.
 BLOCK = 8
+
+# The last axis of the quotes
+OPEN, MARK = range(2)
 
 LIMIT = float(2**62)
 TOLERANCE = 1e-6
@@ -63,23 +68,28 @@ def _quantity_for_value(value, price, per_unit, step):  # type: ignore[no-untype
     units = value / (price * per_unit)
     if not -LIMIT < units < LIMIT:
         return np.int64(-1)
-    if units > 0.0:
-        return _whole_lots(np.int64(np.floor(units)), step)
-    return np.int64(0)
+    if not units > 0.0:
+        return np.int64(0)
+    quantity = _whole_lots(np.int64(np.floor(units)), step)
+    more = quantity + step
+    return more if _value(price, more, per_unit) <= value else quantity
 
 
 @compiled()
 def _affordable(money, price, rate, per_unit, step):  # type: ignore[no-untyped-def]
     """Units, or -1 when an amount is out of range."""
     quantity = _quantity_for_value(money / (1.0 + max(rate, 0.0)), price, per_unit, step)
+    if quantity < 0:
+        return np.int64(-1)
     while quantity > 0:
         value = _value(price, quantity, per_unit)
         if not -LIMIT < value < LIMIT:
             return np.int64(-1)
-        if np.int64(value) + _fee(value, rate) <= money:
+        excess = np.int64(value) + _fee(value, rate) - money
+        if excess <= 0:
             return quantity
-        quantity -= step
-    return quantity if quantity < 0 else np.int64(0)
+        quantity -= max(np.int64(1), np.int64(np.ceil(excess / (price * per_unit * step)))) * step
+    return np.int64(0)
 
 
 @compiled()
@@ -91,23 +101,24 @@ def _rules_row(rules, first, last, bar):  # type: ignore[no-untyped-def]
 
 
 @compiled(
-    "int64[::1](int64, int64, float64[:,::1], float64[:,::1], boolean[:,::1], float64[:,::1], int64[::1], int64[::1],"
+    "int64[::1](int64, int64, float64[:,:,::1], float64[:,::1], int64[::1], int64[::1],"
     "float64[::1], int64[:,::1], int64[::1], float64[:,::1], float64[::1], boolean[::1], float64[::1], int64[::1],"
     "int64[::1], float64[::1], int64, float64, float64, int64, int64, int64, float64, boolean, boolean,"
     "int64[:,::1], float64[::1])"
 )
 def simulate(  # type: ignore[no-untyped-def]
-    first_bar, count, opening, mark, tradable, volume, event_bar, event_symbol, event_weight,
+    first_bar, count, quotes, volume, event_bar, event_symbol, event_weight,
     rules, rules_first, fee_rates, per_unit, is_spot, quantity_unit, funding_bar, funding_symbol, funding_rate,
     start_cash, adverse, volume_fraction, latency, order_cap, symbol_cap, leverage_max, new_risk, may_short,
     tape, prices,
 ):  # fmt: skip
     """Run; returns [status, rows of tape used, cash at the end, then the quantity of each symbol at the end].
 
-    fee_rates is (r, 2): maker, taker. volume_fraction is NaN for no cap, caps are -1 for none. tape is (rows,
-    TAPE_COLUMNS), prices (rows,).
+    quotes is (s, n, 2): a bar's open, NaN where nothing may fill, and its mark, side by side because a decision's mark
+    and the open it acts from are neighbours in time. fee_rates is (r, 2): maker, taker. volume_fraction is NaN for no
+    cap, caps are -1 for none. tape is (rows, TAPE_COLUMNS), prices (rows,).
     """
-    symbols = opening.shape[0]
+    symbols = quotes.shape[0]
     result = np.zeros(3 + symbols, dtype=np.int64)
     held = np.zeros(symbols, dtype=np.int64)
     book = np.zeros(symbols, dtype=np.int64)  # held, plus what the present decision has accepted
@@ -117,6 +128,7 @@ def simulate(  # type: ignore[no-untyped-def]
     active = np.zeros(symbols, dtype=np.int64)
     number = np.zeros(symbols, dtype=np.int64)
     queue = np.zeros(symbols, dtype=np.int64)  # symbols with an open order, in order of placement
+    pending = np.zeros(symbols, dtype=np.int64)  # signed units that orders of earlier decisions may yet trade
     queued = 0
     orders = 0
     cash = start_cash
@@ -139,7 +151,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 break
             symbol = funding_symbol[payment]
             if held[symbol] != 0:
-                value = _value(mark[symbol, funding_bar[payment]], held[symbol], per_unit[symbol])
+                value = _value(quotes[symbol, funding_bar[payment], MARK], held[symbol], per_unit[symbol])
                 if not -LIMIT < value < LIMIT:
                     status = OUT_OF_RANGE
                     break
@@ -165,14 +177,17 @@ def simulate(  # type: ignore[no-untyped-def]
                 symbol = queue[place]
                 queue[kept] = symbol
                 kept += 1
-                if active[symbol] > bar or not tradable[symbol, bar]:
+                reference = quotes[symbol, bar, OPEN]
+                if active[symbol] > bar or np.isnan(reference):
                     continue
                 row = _rules_row(rules, rules_first[symbol], rules_first[symbol + 1], bar)
                 side = side_of[symbol]
                 lot = rules[row, LOT]
                 numerator, denominator = rules[row, TICK_NUMERATOR], rules[row, TICK_DENOMINATOR]
-                reference = opening[symbol, bar]
                 ratio = reference * (1.0 + side * adverse) * denominator / numerator
+                if not abs(ratio) < LIMIT:
+                    status = OUT_OF_RANGE
+                    break
                 nearest = np.rint(ratio)
                 if abs(ratio - nearest) > TOLERANCE:
                     nearest = np.ceil(ratio) if side > 0 else np.floor(ratio)
@@ -187,15 +202,16 @@ def simulate(  # type: ignore[no-untyped-def]
                             wanted = held[symbol]
                             short_of = SHORT_OF_POSITION
                     else:
-                        money = max(cash, 0)
-                        if price * (wanted * per_unit[symbol]) * (1.0 + max(rate, 0.0)) >= 0.999999 * money:
-                            affordable = _affordable(money, price, rate, per_unit[symbol], lot)
-                            if affordable < 0:
+                        value = _value(price, wanted, per_unit[symbol])
+                        if not value < LIMIT:
+                            status = OUT_OF_RANGE
+                            break
+                        if np.int64(value) + _fee(value, rate) > cash:
+                            wanted = _affordable(max(cash, 0), price, rate, per_unit[symbol], lot)
+                            if wanted < 0:
                                 status = OUT_OF_RANGE
                                 break
-                            if affordable < wanted:
-                                wanted = affordable
-                                short_of = SHORT_OF_CASH
+                            short_of = SHORT_OF_CASH
                 quantity = wanted
                 if not np.isnan(volume_fraction):
                     units = volume[symbol, bar] * volume_fraction / quantity_unit[symbol]
@@ -246,7 +262,7 @@ def simulate(  # type: ignore[no-untyped-def]
         while payment < payments and funding_bar[payment] == bar:
             symbol = funding_symbol[payment]
             if held[symbol] != 0:
-                value = _value(mark[symbol, bar], held[symbol], per_unit[symbol])
+                value = _value(quotes[symbol, bar, MARK], held[symbol], per_unit[symbol])
                 if not -LIMIT < value < LIMIT:
                     status = OUT_OF_RANGE
                     break
@@ -273,7 +289,7 @@ def simulate(  # type: ignore[no-untyped-def]
         for symbol in range(symbols):
             book[symbol] = held[symbol]
             if held[symbol] != 0:
-                value = _value(mark[symbol, bar], held[symbol], per_unit[symbol])
+                value = _value(quotes[symbol, bar, MARK], held[symbol], per_unit[symbol])
                 if not -LIMIT < value < LIMIT:
                     status = OUT_OF_RANGE
                     break
@@ -287,8 +303,8 @@ def simulate(  # type: ignore[no-untyped-def]
         for place in range(queued):
             symbol = queue[place]
             if side_of[symbol] > 0 and is_spot[symbol]:
-                row = _rules_row(rules, rules_first[symbol], rules_first[symbol + 1], bar)
-                value = _value(mark[symbol, bar], ordered[symbol] - filled[symbol], per_unit[symbol])
+                row = _rules_row(rules, rules_first[symbol], rules_first[symbol + 1], bar + 1)
+                value = _value(quotes[symbol, bar, MARK], ordered[symbol] - filled[symbol], per_unit[symbol])
                 if not -LIMIT < value < LIMIT:
                     status = OUT_OF_RANGE
                     break
@@ -315,15 +331,22 @@ def simulate(  # type: ignore[no-untyped-def]
                 queued = kept
                 ordered[symbol] = 0
 
-        # Reductions first, then new risk, each in the order of symbols.
-        for rank in range(2):
+        for symbol in range(symbols):
+            pending[symbol] = 0
+        for place in range(queued):
+            symbol = queue[place]
+            pending[symbol] = side_of[symbol] * (ordered[symbol] - filled[symbol])
+
+        # Reductions first, then new risk, each in the order of symbols. Rules are those of the close.
+        ranks = 1 if last_event - event == 1 else 2  # a change alone needs no order
+        for rank in range(ranks):
             for at in range(event, last_event):
                 symbol = event_symbol[at]
                 weight = event_weight[at]
-                row = _rules_row(rules, rules_first[symbol], rules_first[symbol + 1], bar)
+                row = _rules_row(rules, rules_first[symbol], rules_first[symbol + 1], bar + 1)
                 lot = rules[row, LOT]
                 rate = fee_rates[row, 1]
-                price = mark[symbol, bar]
+                price = quotes[symbol, bar, MARK]
                 target = _quantity_for_value(abs(weight) * equity, price, per_unit[symbol], lot)
                 if target < 0:
                     status = OUT_OF_RANGE
@@ -332,21 +355,25 @@ def simulate(  # type: ignore[no-untyped-def]
                     target = -target
                 now = held[symbol]
                 is_first = now != 0 and abs(target) < abs(now) and (target == 0 or (target > 0) == (now > 0))
-                if is_first != (rank == 0):
+                if ranks == 2 and is_first != (rank == 0):
                     continue
                 delta = target - now
                 if delta == 0:
                     continue
                 side = 1 if delta > 0 else -1
                 quantity = _whole_lots(abs(delta), lot)
-                if side > 0 and now >= 0 and is_spot[symbol]:
-                    affordable = _affordable(max(available, 0), price, rate, per_unit[symbol], lot)
-                    if affordable < 0:
+                value = _value(price, quantity, per_unit[symbol])
+                if side > 0 and now >= 0 and is_spot[symbol] and quantity > 0:
+                    if not value < LIMIT:
                         status = OUT_OF_RANGE
                         break
-                    quantity = min(quantity, affordable)
-                value = _value(price, quantity, per_unit[symbol])
-                after = _value(price, abs(now + side * quantity), per_unit[symbol])
+                    if np.int64(value) + _fee(value, rate) > available:
+                        quantity = _affordable(max(available, 0), price, rate, per_unit[symbol], lot)
+                        if quantity < 0:
+                            status = OUT_OF_RANGE
+                            break
+                        value = _value(price, quantity, per_unit[symbol])
+                after = _value(price, max(abs(now + side * quantity), abs(now)), per_unit[symbol])
                 if not (value < LIMIT and after < LIMIT):
                     status = OUT_OF_RANGE
                     break
@@ -379,12 +406,16 @@ def simulate(  # type: ignore[no-untyped-def]
                         second_amount = symbol_cap
                     elif not is_spot[symbol]:
                         for other in range(symbols):
-                            if other != symbol and book[other] != 0:
-                                value = _value(mark[other, bar], book[other], per_unit[other])
-                                if not -LIMIT < value < LIMIT:
+                            worst = max(
+                                abs(book[other] + max(pending[other], 0)), abs(book[other] + min(pending[other], 0))
+                            )
+                            if other != symbol and worst != 0:
+                                value = _value(quotes[other, bar, MARK], worst, per_unit[other])
+                                if not value < LIMIT:
                                     status = OUT_OF_RANGE
-                                gross += abs(np.int64(value))
-                        if float(gross) > leverage_max * equity:
+                                    value = 0.0
+                                gross += np.int64(value)
+                        if not float(gross) <= leverage_max * equity:
                             code = LEVERAGE
                             first_amount = gross
                             second_amount = equity
@@ -413,6 +444,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 else:
                     tape[rows, KIND] = ORDERED
                     tape[rows, ORDER] = orders
+                    tape[rows, EXTRA] = 1 if reduces else 0
                     book[symbol] += side * quantity
                     ordered[symbol] = quantity
                     side_of[symbol] = side
@@ -452,36 +484,37 @@ def scan_choices(masks, weights, count, start, bars, changed):  # type: ignore[n
     full = np.uint64(0x0101010101010101)
     used = 0
     current = 0.0
-    choice = -1
     bar = start
     while bar < count:
-        if bar % 8 == 0 and choice >= 0:
-            word = bar // 8
-            last_word = count // 8
-            while word < last_word:
-                same = True
-                for earlier in range(choice):
-                    same = same and words[earlier, word] == 0
-                if choice < conditions:
-                    same = same and words[choice, word] == full
-                if not same:
-                    break
-                word += 1
+        choice = 0
+        while choice < conditions and masks[choice, bar] == 0:
+            choice += 1
+        weight = weights[choice]
+        if weight == weight and weight != current:
+            current = weight
+            bars[used] = bar
+            changed[used] = weight
+            used += 1
+        # The next bar of another choice: a byte of ``other`` is not 0 where an earlier condition holds or this one does
+        # not.
+        bar += 1
+        word = bar // 8
+        shift = np.uint64(8 * (bar % 8))
+        while bar < count:
+            other = np.uint64(0)
+            for earlier in range(choice):
+                other |= words[earlier, word]
+            if choice < conditions:
+                other |= words[choice, word] ^ full
+            other >>= shift
+            if other != 0:
+                while other & np.uint64(0xFF) == 0:
+                    other >>= np.uint64(8)
+                    bar += 1
+                break
+            word += 1
             bar = word * 8
-        last = min(bar - bar % 8 + 8, count)
-        while bar < last:
-            chosen = 0
-            while chosen < conditions and masks[chosen, bar] == 0:
-                chosen += 1
-            if chosen != choice:
-                choice = chosen
-                weight = weights[chosen]
-                if weight == weight and weight != current:
-                    current = weight
-                    bars[used] = bar
-                    changed[used] = weight
-                    used += 1
-            bar += 1
+            shift = np.uint64(0)
     return used
 
 

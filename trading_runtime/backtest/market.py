@@ -7,6 +7,7 @@ changed afterwards.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.core.evaluate import onto
 from trading_runtime.core.fills import Execution
 from trading_runtime.core.instruments import Instrument, Rules
+from trading_runtime.core.timeframes import iso_time
 
 Booleans = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -64,6 +66,12 @@ class Market:
             raise ConfigurationError(
                 f"all symbols of a run need bars of one timeframe, not {' and '.join(timeframes)}: resample some"
             )
+        for symbol in self.bars:
+            if symbol not in self.instruments:
+                raise ConfigurationError(f"{symbol}: there are bars but no instrument")
+        for symbol in self.funding:  # a symbol may be known and have no bars in this period, but not be unknown
+            if symbol not in self.instruments:
+                raise ConfigurationError(f"{symbol}: there is funding but no instrument")
         quotes = sorted({self.instruments[symbol].quote for symbol in self.bars})
         units = {self.instruments[symbol].quote_unit for symbol in self.bars}
         if len(quotes) > 1 or len(units) > 1:
@@ -149,6 +157,10 @@ class Market:
                     raise ConfigurationError(f"{symbol} is spot and pays no funding")
                 continue
             for payment in self.funding.get(symbol, ()):
+                if not math.isfinite(payment.rate):
+                    raise ConfigurationError(
+                        f"{symbol}: the funding rate at {iso_time(payment.time_ms)} is {payment.rate!r}"
+                    )
                 bar = -((self.start_ms - payment.time_ms) // self.bar_ms) - 1
                 if 0 <= bar < self.count:
                     found.append((bar, index, payment.rate))

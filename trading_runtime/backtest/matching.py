@@ -2,11 +2,14 @@
 
 Within a bar: at the open, in order of placement, market orders, limits that take, and stops the open has jumped over;
 then, assuming that what hurts happens first, reducing stops, then entries (stops, limits), then stops of positions just
-entered, then take-profits and reducing limits of positions that were there before. Decisions are not made here, and
-prices and costs come from ``core/fills.py``.
+entered, then take-profits and reducing limits of positions that were there before. Children of an order (``parent``)
+wait for its fill and never trade more than it has filled. Decisions are not made here, and prices and costs come from
+``core/fills.py``.
 """
 
 from __future__ import annotations
+
+from math import inf
 
 from trading_runtime.backtest.market import Market, fast_reads
 from trading_runtime.backtest.trace import Ended, Entry, Fill
@@ -26,24 +29,54 @@ from trading_runtime.core.money import AMOUNT_MAX, affordable_quantity, fee_amou
 from trading_runtime.core.orders import client_order_id
 from trading_runtime.core.state import Order, OrderEnded, OrderFilled, OrderPlaced, State, apply
 
-_FALLBACK_SUFFIX = "_m"
+_NEVER = 2**62
 
 
 class Working:
-    """An order at the simulated exchange. ``rests`` once it has seen a bar; ``triggered`` once a stop or take-profit
-    has become a market order.
+    """An order at the simulated exchange.
+
+    ``rests`` once it has seen a bar in which somebody traded; ``triggered`` once a stop or take-profit has become a
+    market order; ``inside_bar`` and ``inside_price`` say where its newest fill inside a bar happened, for its children.
     """
 
-    __slots__ = ("active_bar", "filled", "last_bar", "order", "rests", "symbol_index", "triggered")
+    __slots__ = (
+        "active_bar", "done", "filled", "filled_before", "inside_bar", "inside_price", "last_bar", "order", "parent",
+        "placed_quantity", "rests", "symbol_index", "triggered",
+    )  # fmt: skip
 
-    def __init__(self, order: Order, symbol_index: int, active_bar: int) -> None:
+    def __init__(self, order: Order, symbol_index: int, active_bar: int, parent: Working | None = None) -> None:
         self.order = order
         self.symbol_index = symbol_index
-        self.active_bar = active_bar
-        self.last_bar = None if order.bars_max is None else active_bar + order.bars_max - 1
+        self.parent = parent
         self.filled = 0
+        # A market order that a limit fell back to goes on where the limit ended: for its children they are one order.
+        self.filled_before = 0
+        self.placed_quantity = order.quantity
         self.rests = False
         self.triggered = False
+        self.done = False
+        self.inside_bar = -1
+        self.inside_price = 0.0
+        self.activate(active_bar)
+
+    def activate(self, bar: int) -> None:
+        self.active_bar = bar
+        self.last_bar = _NEVER if self.order.bars_max is None else bar + self.order.bars_max - 1
+
+    @property
+    def quantity(self) -> int:
+        """What may be filled in all: of a child the same share that its parent has filled."""
+        parent = self.parent
+        if parent is None:
+            return self.order.quantity
+        filled = parent.filled_before + parent.filled
+        if filled >= parent.placed_quantity:
+            return self.order.quantity
+        return self.order.quantity * filled // parent.placed_quantity
+
+    @property
+    def follows_open_parent(self) -> bool:
+        return self.parent is not None and not self.parent.done
 
 
 class Matching:
@@ -59,9 +92,10 @@ class Matching:
         self._entries = entries
         self._account = account
         self._strategy = strategy
-        self._waiting: dict[str, list[Order]] = {}
+        self._order_ids: set[str] = set()
         self._index = {symbol: index for index, symbol in enumerate(market.symbols)}
         self._instruments = [market.instruments[symbol] for symbol in market.symbols]
+        self._contracts = [one.symbol for one in self._instruments if one.kind != "spot"]
         self._value_per_unit = [instrument.value_per_unit for instrument in self._instruments]
         self._adverse = market.execution.adverse_fraction
         self._volume_left: dict[int, int] = {}
@@ -70,15 +104,20 @@ class Matching:
             tuple(fast_reads(column) for column in columns) for columns in (market.open, market.high, market.low)
         )
         self._tradable = tuple(fast_reads(column) for column in market.tradable)
+        # While every order rests, the prices between which nothing can happen, per symbol, and the last bar that holds
+        # for.
+        self._quiet: list[tuple[int, float, float]] | None = None
+        self._quiet_last_bar = -1
 
     def place(self, orders: tuple[Order, ...], bar: int) -> None:
         """Send orders decided at the close of ``bar``; those with a parent wait for its fill."""
         active = bar + 1 + self._market.execution.latency_bars
+        parents = {working.order.order_id: working for working in self.working}
         for order in orders:
-            if order.parent is not None:
-                self._waiting.setdefault(order.parent, []).append(order)
-            else:
-                self._activate(order, active)
+            parent = None if order.parent is None else parents.get(order.parent)
+            working = Working(order, self._index[order.symbol], active if parent is None else _NEVER, parent)
+            parents[order.order_id] = working
+            self._add(working)
 
     def cancel(self, order_id: str, reason: str, bar: int) -> None:
         """End an open order at the close of ``bar``."""
@@ -89,26 +128,33 @@ class Matching:
 
     def match(self, bar: int) -> None:
         """Match every active order against ``bar``."""
+        if self._quiet is not None and bar <= self._quiet_last_bar and self._is_quiet(bar):
+            return
+        self._quiet = None
         self._volume_left.clear()
         opening = self._opening = list(self.working)
-        for working in opening:  # grows: the children of an order that fills at the open meet the same open
+        for working in opening:  # grows by market orders that limits fall back to
             if self._is_active(working, bar):
                 self._at_open(working, bar)
         self._opening = None
         if self.working:
             self._inside(bar)
             self._expire(bar)
+            self._find_quiet()
 
     def _is_active(self, working: Working, bar: int) -> bool:
-        return working.active_bar <= bar and self._tradable[working.symbol_index][bar] and working in self.working
+        return working.active_bar <= bar and not working.done and self._tradable[working.symbol_index][bar]
 
-    def _activate(self, order: Order, active_bar: int) -> Working:
-        working = Working(order, self._index[order.symbol], active_bar)
+    def _add(self, working: Working) -> None:
         self.working.append(working)
-        if self._opening is not None:
-            self._opening.append(working)
-        self.state = apply(self.state, OrderPlaced(order))
-        return working
+        self._quiet = None
+        self._order_ids.add(working.order.order_id)
+        self.state = apply(self.state, OrderPlaced(working.order))
+
+    def _remove(self, working: Working) -> None:
+        working.done = True
+        self.working.remove(working)
+        self._quiet = None
 
     def _at_open(self, working: Working, bar: int) -> None:
         order, price = working.order, working.order.price or 0.0
@@ -128,9 +174,7 @@ class Matching:
 
     def _take_limit(self, working: Working, bar: int, opening: float, limit: float) -> None:
         if working.order.post_only:
-            self._end(working, bar, "rejected", "post_only")
-            if "post_only" in working.order.fallback:
-                self._activate(self._as_market(working), bar)
+            self._fall_back_or_end(working, bar, bar, "rejected", "post_only")
             return
         rules = self._market.rules_at(working.symbol_index, bar)
         price = marketable_limit_price(opening, limit, working.order.side, self._adverse, rules)
@@ -138,12 +182,10 @@ class Matching:
 
     def _inside(self, bar: int) -> None:
         self._inside_phase(bar, [working for working in self.working if _is_reducing_stop(working)])
-        held_before = list(self.working)
-        self._inside_phase(bar, [working for working in held_before if not working.order.reduce_only])
+        before = [working for working in self.working if working.active_bar <= bar]
+        self._inside_phase(bar, [working for working in before if not working.order.reduce_only])
         self._inside_phase(bar, [working for working in self.working if _is_reducing_stop(working)])
-        self._inside_phase(
-            bar, [working for working in held_before if working.order.reduce_only and working.order.kind != "stop"]
-        )
+        self._inside_phase(bar, [one for one in before if one.order.reduce_only and one.order.kind != "stop"])
 
     def _inside_phase(self, bar: int, participants: list[Working]) -> None:
         for working in participants:
@@ -156,7 +198,7 @@ class Matching:
                     self._fill(working, bar, price, price, is_maker=True)
             elif order.kind == "stop":
                 if stop_is_reached(low, high, price, order.side):
-                    self._trigger(working, bar, price)
+                    self._trigger(working, bar, _seen_price(working, price, bar))
             elif order.kind == "take_profit" and profit_is_reached(low, high, price, order.side):
                 self._trigger(working, bar, price)
 
@@ -190,47 +232,67 @@ class Matching:
             self._entries.append(Fill(bar, symbol, order, quantity, price, value, fee, slippage, is_maker))
             working.filled += quantity
             self.has_news = True
+            if self._opening is None:
+                working.inside_bar, working.inside_price = bar, price
             if symbol in self._volume_left:
                 self._volume_left[symbol] -= quantity
         if working.filled == order.quantity:
-            self.working.remove(working)
+            self._remove(working)
         elif short_of and quantity == wanted:
             self._end(working, bar, "cancelled", short_of)
         elif order.time_in_force == "ioc":
             self._end(working, bar, "expired", "not_filled_at_once")
-        if quantity > 0:
-            for child in self._waiting.pop(order.order_id, []):
-                self._activate(child, bar)
-            self._end_when_flat(order.symbol, bar)
+        elif working.parent is not None:
+            self._finish_child(working, rules.lot)
+        if quantity > 0 and self.working:
+            self._after_fill(working, bar)
+
+    def _after_fill(self, working: Working, bar: int) -> None:
+        """Children of the filled order become active; a position that is gone takes its reducing orders with it."""
+        symbol = working.order.symbol
+        for child in self.working:
+            if child.parent is working and child.active_bar == _NEVER:
+                child.activate(bar)
+        if self.state.quantity(symbol) != 0:
+            return
+        parent = working.parent
+        if parent is not None and not parent.done and working.order.reduce_only:
+            self._end(parent, bar, "cancelled", "closed_by_child")  # what was left by is not entered again
+        for other in [one for one in self.working if one.order.reduce_only and one.order.symbol == symbol]:
+            if not other.done and not other.follows_open_parent:
+                self._end(other, bar, "cancelled", "no_position")
 
     def _wanted(self, working: Working, price: float, fee_rate: float, lot: int) -> tuple[int, str]:
         """Return what of the order the account can trade, and what it is short of if that is not all of the rest."""
         order = working.order
-        wanted = order.quantity - working.filled
+        wanted = working.quantity - working.filled
+        if working.parent is not None:
+            wanted = wanted // lot * lot
         held = self.state.quantity(order.symbol)
         if order.reduce_only:
             reducible = abs(held) if held * order.side < 0 else 0
             if reducible < wanted:
-                return reducible, "no_position"
+                return reducible, "" if working.follows_open_parent else "no_position"
         if self._instruments[working.symbol_index].kind == "spot":
             if order.side < 0 and held < wanted:
-                return held, "insufficient_position"
+                return max(held, 0), "insufficient_position"
             if order.side > 0:
-                money = max(self.state.cash, 0)
-                per_unit = self._value_per_unit[working.symbol_index]
-                # The full search is only needed when a rough bound says that money may not suffice.
-                if price * (wanted * per_unit) * (1.0 + max(fee_rate, 0.0)) >= 0.999999 * money:
-                    affordable = affordable_quantity(money, price, fee_rate, per_unit, lot)
-                    if affordable < wanted:
-                        return affordable, "insufficient_cash"
+                money, per_unit = self.free_cash(), self._value_per_unit[working.symbol_index]
+                value = quote_value(price, wanted, per_unit)
+                if value + fee_amount(value, fee_rate) > money:
+                    return affordable_quantity(max(money, 0), price, fee_rate, per_unit, lot), "insufficient_cash"
         return wanted, ""
 
-    def _end_when_flat(self, symbol: str, bar: int) -> None:
-        """Reducing orders end when nothing is left to reduce, as exchanges do with reduce-only orders."""
-        if self.state.quantity(symbol) == 0:
-            for other in [working for working in self.working if working.order.reduce_only]:
-                if other.order.symbol == symbol:
-                    self._end(other, bar, "cancelled", "no_position")
+    def free_cash(self) -> int:
+        """Cash that spot can be bought with: trading contracts moves none, so what it moved in the ledger is put
+        back.
+        """
+        cash = self.state.cash
+        for symbol in self._contracts:
+            position = self.state.positions.get(symbol)
+            if position is not None:
+                cash += position.cost
+        return cash
 
     def _volume_limit(self, symbol: int, bar: int, lot: int) -> int:
         fraction = self._market.execution.volume_fraction_max
@@ -243,20 +305,44 @@ class Matching:
 
     def _expire(self, bar: int) -> None:
         for working in [working for working in self.working if working.active_bar <= bar]:
-            working.rests = True
-            if working.last_bar is not None and bar >= working.last_bar:
-                self._end(working, bar, "expired", "timeout")
-                if "timeout" in working.order.fallback and working.order.kind == "limit":
-                    self._activate(self._as_market(working), bar + 1)
+            if self._tradable[working.symbol_index][bar]:
+                working.rests = True
+            if bar >= working.last_bar and not working.done:
+                self._fall_back_or_end(working, bar, bar + 1, "expired", "timeout")
 
-    def _as_market(self, working: Working) -> Order:
-        """The market order that an intent's fallback permission turns its limit order's rest into, under an id of its
-        own.
+    def _fall_back_or_end(self, working: Working, bar: int, active_bar: int, status: str, reason: str) -> None:
+        """End a limit order; with its intent's permission for that reason its rest becomes a market order, children
+        included.
         """
         order = working.order
-        leg = order.leg[: LEG_LENGTH_MAX - len(_FALLBACK_SUFFIX)] + _FALLBACK_SUFFIX
+        if reason not in order.fallback or order.kind != "limit":
+            self._end(working, bar, status, reason)
+            return
+        fallback = Working(self._as_market(working), working.symbol_index, active_bar)
+        for child in self.working:
+            if child.parent is working:
+                child.parent = fallback
+        fallback.placed_quantity = working.placed_quantity
+        fallback.filled_before = working.filled_before + working.filled
+        self._end(working, bar, status, reason)
+        self._add(fallback)
+        if self._opening is not None:
+            self._opening.append(fallback)
+            self._opening.extend(child for child in self.working if child.parent is fallback)
+
+    def _as_market(self, working: Working) -> Order:
+        """The market order that a limit order's rest turns into, under an id that no other order has."""
+        order = working.order
+        number = 1
+        while True:
+            suffix = "_m" if number == 1 else f"_m{number}"
+            leg = order.leg[: LEG_LENGTH_MAX - len(suffix)] + suffix
+            order_id = client_order_id(self._account, self._strategy, order.symbol, order.slot, leg)
+            if order_id not in self._order_ids:
+                break
+            number += 1
         return Order(
-            client_order_id(self._account, self._strategy, order.symbol, order.slot, leg),
+            order_id,
             order.symbol,
             "market",
             order.side,
@@ -268,15 +354,57 @@ class Matching:
         )
 
     def _end(self, working: Working, bar: int, status: str, reason: str) -> None:
-        self.working.remove(working)
+        self._remove(working)
         self.has_news = True
         order_id = working.order.order_id
         self.state = apply(self.state, OrderEnded(order_id, status, reason))
         self._entries.append(Ended(bar, order_id, status, reason))
-        if working.filled == 0:
-            for child in self._waiting.pop(order_id, []):
-                self._entries.append(Ended(bar, child.order_id, "cancelled", "parent_ended"))
+        for child in [one for one in self.working if one.parent is working]:
+            if working.filled == 0:
+                self._end(child, bar, "cancelled", "parent_ended")
+            else:
+                self._finish_child(child, self._market.rules_at(child.symbol_index, bar).lot)
+
+    def _finish_child(self, child: Working, lot: int) -> None:
+        """A child is done when it has traded all that its parent ever filled, though it was placed for more."""
+        if not child.follows_open_parent and child.quantity - child.filled < lot and not child.done:
+            self._remove(child)
+            self.state = apply(self.state, OrderEnded(child.order.order_id, "filled", "parent_filled_less"))
+
+    def _is_quiet(self, bar: int) -> bool:
+        for symbol, below, above in self._quiet or ():
+            if self._low[symbol][bar] <= below or self._high[symbol][bar] >= above:
+                return False
+        return True
+
+    def _find_quiet(self) -> None:
+        """Find between which prices no open order can act, if all that are active rest."""
+        bounds: dict[int, tuple[float, float]] = {}
+        last_bar = _NEVER
+        for working in self.working:
+            order = working.order
+            if working.active_bar == _NEVER:
+                continue  # waits for a parent, which is among the others
+            if not working.rests or working.triggered or order.kind == "market" or order.time_in_force != "gtc":
+                return
+            last_bar = min(last_bar, working.last_bar - 1)
+            below, above = bounds.get(working.symbol_index, (-inf, inf))
+            price = order.price or 0.0
+            acts_below = (order.side > 0) != (order.kind == "stop")
+            bounds[working.symbol_index] = (max(below, price), above) if acts_below else (below, min(above, price))
+        self._quiet = [(symbol, below, above) for symbol, (below, above) in bounds.items()]
+        self._quiet_last_bar = last_bar
 
 
 def _is_reducing_stop(working: Working) -> bool:
     return working.order.kind == "stop" and working.order.reduce_only
+
+
+def _seen_price(working: Working, trigger: float, bar: int) -> float:
+    """The trigger, or what its parent was filled at inside this very bar if that is worse: no better price was seen
+    since.
+    """
+    parent = working.parent
+    if parent is None or parent.inside_bar != bar:
+        return trigger
+    return max(trigger, parent.inside_price) if working.order.side > 0 else min(trigger, parent.inside_price)

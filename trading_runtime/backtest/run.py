@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trading_runtime.backtest.engine import Account, run_general
+from trading_runtime.backtest.engine import Account, Progress, run_general
 from trading_runtime.backtest.market import Market
 from trading_runtime.backtest.metrics import compute_metrics
 from trading_runtime.backtest.result import Tables, build_tables, journal_lines, refusals_by_gate
@@ -53,8 +53,11 @@ class Run:
     trace: Trace
 
 
-def run_backtest(loaded: LoadedSettings) -> Run:
-    """Run the backtest that ``loaded`` describes. Raises a TradingRuntimeError for anything the user can mend."""
+def run_backtest(loaded: LoadedSettings, progress: Progress | None = None) -> Run:
+    """Run the backtest that ``loaded`` describes. Raises a TradingRuntimeError for anything the user can mend.
+
+    ``progress`` is called now and then with (bars done, bars in all).
+    """
     from trading_runtime.config.build import build_account, build_market, load_strategy
     from trading_runtime.config.load import config_hash, settings_json
 
@@ -68,7 +71,7 @@ def run_backtest(loaded: LoadedSettings) -> Run:
             f"{type(strategy).__name__} needs {needed} bars before its first decision, the data has {market.count}: "
             "use more data or shorter parameters"
         )
-    trace = run_engine(market, strategy, account, settings.engine.path)
+    trace = run_engine(market, strategy, account, settings.engine.path, progress)
     return finish(
         market,
         strategy,
@@ -83,13 +86,15 @@ def run_backtest(loaded: LoadedSettings) -> Run:
     )
 
 
-def run_engine(market: Market, strategy: Strategy, account: Account, path: str = "auto") -> Trace:
+def run_engine(
+    market: Market, strategy: Strategy, account: Account, path: str = "auto", progress: Progress | None = None
+) -> Trace:
     """Run the general or the compiled path; both give the same trace. ``auto`` takes the one that is done first."""
     if path == "auto":
         worth_compiling = strategy.targets is not None and market.count * len(market.symbols) >= COMPILED_BARS_MIN
         path = "compiled" if worth_compiling else "general"
     if path == "general":
-        return run_general(market, strategy, account)
+        return run_general(market, strategy, account, progress=progress)
     if strategy.targets is None:
         raise ConfigurationError(
             f"engine.path is 'compiled', but {type(strategy).__name__} declares no targets: use 'auto' or 'general'"

@@ -59,11 +59,14 @@ class TargetFinder:
         else:
             values = strategy.params.to_json()
             weights = np.array([float(resolve(weight, values)) for weight in choices.weights])
-            found = [self._scan(choices, weights, columns, index, first) for index in range(len(market.symbols))]
+            found = [
+                self._scan(strategy.targets, choices, weights, columns, index, first)
+                for index in range(len(market.symbols))
+            ]
         return _merged(found)
 
     def _scan(
-        self, choices: _Choices, weights: Floats, columns: Columns, index: int, first_bar: int
+        self, targets: Expression, choices: _Choices, weights: Floats, columns: Columns, index: int, first_bar: int
     ) -> tuple[Integers, Floats]:
         market = self._market
         symbol, offset = market.symbols[index], market.first[index]
@@ -73,6 +76,9 @@ class TargetFinder:
         for row, condition in zip(self._masks, choices.conditions, strict=True):
             columns.condition_into(condition, symbol, row[:count].view(np.bool_))
         start = max(first_bar - offset, 0)
+        if len(market.symbols) > 1:
+            # One symbol's windows may fill later than another's: until then its targets have no opinion.
+            start = max(start, min(columns.known_from(targets, symbol), count))
         used = kernel.scan_choices(self._masks, weights, count, start, self._bars, self._weights)
         return self._bars[:used] + offset, self._weights[:used].copy()  # the buffers are used again
 

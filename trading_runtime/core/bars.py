@@ -122,12 +122,28 @@ def resample(bars: Bars, timeframe: str) -> Bars:
 
 
 def _frozen(column: npt.ArrayLike, kind: type) -> npt.NDArray[Any]:
-    """Return a contiguous read-only column; a view of an already frozen one is not copied."""
-    array: npt.NDArray[Any] = np.ascontiguousarray(column, dtype=kind)
-    if array.flags.writeable:
-        array = array.copy() if array is column else array
-        array.flags.writeable = False
+    """Return a contiguous read-only column; only one that nobody else can write, such as a slice of bars, is not
+    copied.
+    """
+    if isinstance(column, np.ndarray) and column.dtype == kind and column.flags.c_contiguous and _is_frozen(column):
+        return column
+    array: npt.NDArray[Any] = np.array(column, dtype=kind, order="C")
+    array.flags.writeable = False
     return array
+
+
+def _is_frozen(array: npt.NDArray[Any]) -> bool:
+    """Whether the memory is numpy's own and read-only from view to owner: a read-only view of a writable array or of a
+    foreign buffer (Python array, memory map, pandas) may still change.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        if owner.base is None:
+            return owner.flags.owndata
+        owner = owner.base
+    return False
 
 
 def _check_times(bars: Bars) -> None:

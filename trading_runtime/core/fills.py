@@ -46,8 +46,10 @@ class Execution:
             raise ConfigurationError(
                 f"execution.volume_fraction_max must be above 0 and at most 1, not {self.volume_fraction_max!r}"
             )
-        if self.latency_bars < 0:
-            raise ConfigurationError(f"execution.latency_bars must not be negative, not {self.latency_bars!r}")
+        if type(self.latency_bars) is not int or self.latency_bars < 0:
+            raise ConfigurationError(
+                f"execution.latency_bars must be a whole number of at least 0, not {self.latency_bars!r}"
+            )
         if self.limit_fill not in ("through", "touch"):
             raise ConfigurationError(f"execution.limit_fill must be 'through' or 'touch', not {self.limit_fill!r}")
 

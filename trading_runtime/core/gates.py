@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from trading_runtime.core.errors import StrategyError
 from trading_runtime.core.instruments import Instrument, Rules
 from trading_runtime.core.money import fee_amount, quote_value
 from trading_runtime.core.state import Order, State
@@ -58,13 +59,15 @@ class Guards(NamedTuple):
 class Book:
     """The account as the gates see it during one decision: the state, plus what this decision has already accepted.
 
+    ``quantities`` counts accepted market orders as done. ``buying`` and ``selling`` are what open and accepted orders
+    may yet add on each side, reduce-only ones left out: limits are measured at the worst of what they may come to.
     ``available`` is cash in quote units less what open and accepted buys of spot will need, plus what accepted market
     sells will bring.
     """
 
     __slots__ = (
-        "available", "caps", "equity", "guards", "instruments", "marks", "open_legs", "permissions", "quantities",
-        "rules", "symbols",
+        "available", "buying", "caps", "equity", "gates", "guards", "instruments", "marks", "open_legs", "permissions",
+        "quantities", "rules", "selling", "symbols",
     )  # fmt: skip
 
     def __init__(
@@ -83,18 +86,41 @@ class Book:
         self.permissions = permissions
         self.caps = caps
         self.guards = guards
+        self.gates = _GATES_WITHOUT_GUARDS if guards == _NO_GUARDS else GATES
         self.symbols = instruments.keys()
-        self.quantities = {symbol: position.quantity for symbol, position in state.positions.items()}
-        self.equity = state.cash + sum(
-            quote_value(marks[symbol], quantity, instruments[symbol].value_per_unit)
-            for symbol, quantity in self.quantities.items()
-            if quantity
-        )
-        self.available = state.cash
-        self.open_legs = {(order.symbol, order.leg) for order in state.orders.values()}
+        self.quantities: dict[str, int] = {}
+        self.buying: dict[str, int] = {}
+        self.selling: dict[str, int] = {}
+        equity = available = state.cash
+        for symbol, position in state.positions.items():
+            quantity = position.quantity
+            if quantity:
+                instrument = instruments.get(symbol)
+                if instrument is None or symbol not in marks:
+                    raise StrategyError(f"{symbol} is held, but it is not part of this run or has no price")
+                self.quantities[symbol] = quantity
+                equity += quote_value(marks[symbol], quantity, instrument.value_per_unit)
+                if instrument.kind != "spot":
+                    available += position.cost  # buying a contract spends no cash, selling one short brings none
+        self.equity = equity
+        self.available = available
+        self.open_legs: set[tuple[str, str]] = set()
         for order in state.orders.values():
-            if order.side > 0 and not order.reduce_only and instruments[order.symbol].kind == "spot":
-                self.available -= self.cost(order.symbol, order.remaining, order.price)
+            self.count(order, 1)
+
+    def count(self, order: Order, sign: int) -> None:
+        """Count an open order in (``sign`` +1) or out again (-1): its leg, its side, the cash it needs."""
+        leg = (order.symbol, order.leg)
+        if sign > 0:
+            self.open_legs.add(leg)
+        else:
+            self.open_legs.discard(leg)
+        if order.reduce_only:
+            return
+        pending = self.buying if order.side > 0 else self.selling
+        pending[order.symbol] = pending.get(order.symbol, 0) + sign * order.remaining
+        if order.side > 0 and order.parent is None and self.instruments[order.symbol].kind == "spot":
+            self.available -= sign * self.cost(order.symbol, order.remaining, order.price)
 
     def value(self, symbol: str, quantity: int, price: float | None = None) -> int:
         """Quote units of ``quantity`` at ``price``, or at the mark."""
@@ -108,21 +134,34 @@ class Book:
         return value + fee_amount(value, self.rules[symbol].taker_fee_rate)
 
     def is_reduction(self, order: Order) -> bool:
+        """Whether the order can only shrink the position, whatever else that is open fills before it."""
+        if order.reduce_only:
+            return True
         held = self.quantities.get(order.symbol, 0)
-        return order.reduce_only or (held * order.side < 0 and order.quantity <= abs(held))
+        if held * order.side >= 0:
+            return False
+        pending = self.buying if order.side > 0 else self.selling
+        return order.quantity + pending.get(order.symbol, 0) <= abs(held)
+
+    def worst_quantity(self, symbol: str, side: int = 0, quantity: int = 0) -> int:
+        """The largest position, either way, that open orders and one more may come to."""
+        held = self.quantities.get(symbol, 0)
+        longest = held + self.buying.get(symbol, 0) + (quantity if side > 0 else 0)
+        shortest = held - self.selling.get(symbol, 0) - (quantity if side < 0 else 0)
+        return max(abs(longest), abs(shortest))
 
     def accept(self, order: Order) -> None:
         """Count an accepted order into the account that the next intent of this decision meets."""
-        self.open_legs.add((order.symbol, order.leg))
-        if order.kind == "market":
-            self.quantities[order.symbol] = self.quantities.get(order.symbol, 0) + order.side * order.quantity
-        if self.instruments[order.symbol].kind != "spot" or order.parent is not None:
+        if order.kind != "market" or order.parent is not None:
+            self.count(order, 1)
             return
-        if order.side > 0 and not order.reduce_only:
-            self.available -= self.cost(order.symbol, order.quantity, order.price)
-        elif order.side < 0 and order.kind == "market":
-            value = self.value(order.symbol, order.quantity)
-            self.available += value - fee_amount(value, self.rules[order.symbol].taker_fee_rate)
+        symbol = order.symbol
+        self.open_legs.add((symbol, order.leg))
+        self.quantities[symbol] = self.quantities.get(symbol, 0) + order.side * order.quantity
+        if self.instruments[symbol].kind == "spot":
+            value = self.value(symbol, order.quantity)
+            fee = fee_amount(value, self.rules[symbol].taker_fee_rate)
+            self.available -= order.side * value + fee
 
 
 def _armed(order: Order, book: Book, reduces: bool) -> str | None:
@@ -172,17 +211,15 @@ def _caps(order: Order, book: Book, reduces: bool) -> str | None:
     value = book.value(order.symbol, order.quantity)
     if caps.order_notional_max is not None and value > caps.order_notional_max:
         return order_cap_detail(instrument, value, caps.order_notional_max)
-    held = book.quantities.get(order.symbol, 0)
-    after = book.value(order.symbol, abs(held + order.side * order.quantity))
+    after = book.value(order.symbol, book.worst_quantity(order.symbol, order.side, order.quantity))
     if caps.symbol_notional_max is not None and after > caps.symbol_notional_max:
         return symbol_cap_detail(instrument, after, caps.symbol_notional_max)
     if instrument.kind == "perpetual":
-        gross = after + sum(
-            abs(book.value(symbol, quantity))
-            for symbol, quantity in book.quantities.items()
-            if symbol != order.symbol and quantity
-        )
-        if float(gross) > caps.leverage_max * book.equity:
+        gross = after
+        for symbol in book.marks:
+            if symbol != order.symbol:
+                gross += book.value(symbol, book.worst_quantity(symbol))
+        if not float(gross) <= caps.leverage_max * book.equity:  # so written that NaN refuses
             return leverage_detail(instrument, gross, book.equity, caps.leverage_max)
     return None
 
@@ -208,11 +245,10 @@ def _permissions(order: Order, book: Book, reduces: bool) -> str | None:
         return None
     if not book.permissions.new_risk:
         return NO_NEW_RISK_DETAIL
-    held = book.quantities.get(order.symbol, 0)
-    may_short = book.permissions.short and book.instruments[order.symbol].kind == "perpetual"
-    if held + order.side * order.quantity < 0 and order.side < 0 and not may_short:
-        return short_detail(book.instruments[order.symbol])
-    return None
+    if order.side > 0 or (book.permissions.short and book.instruments[order.symbol].kind == "perpetual"):
+        return None
+    left = book.quantities.get(order.symbol, 0) - book.selling.get(order.symbol, 0) - order.quantity
+    return short_detail(book.instruments[order.symbol]) if left < 0 else None
 
 
 def _data_quality(order: Order, book: Book, reduces: bool) -> str | None:
@@ -257,7 +293,7 @@ _GATES_WITHOUT_GUARDS = tuple(entry for entry in GATES if entry[0] not in _GUARD
 def refusal_by_gates(order: Order, book: Book) -> Refusal | None:
     """Return the refusal of the first gate that blocks ``order``, or None when it may be placed."""
     reduces = order.symbol in book.symbols and book.is_reduction(order)
-    for name, category, gate in _GATES_WITHOUT_GUARDS if book.guards == _NO_GUARDS else GATES:
+    for name, category, gate in book.gates:
         detail = gate(order, book, reduces)
         if detail is not None:
             return Refusal(name, category, order.symbol, order.leg, detail)

@@ -13,13 +13,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_TEXT = frozenset({str})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one JSON text of ``value``; raises ValueError for NaN, infinity or circular values."""
-    return _ENCODER.encode(value).encode()
+    """Return the one JSON text of ``value``; raises ValueError for NaN, infinity or circular values, TypeError for keys
+    that are no texts: JSON would turn 1 into "1", so that two values would share a text and not be read back.
+    """
+    text = _ENCODER.encode(value)  # before the keys: it ends on circular values
+    _check_keys(value)
+    return text.encode()
+
+
+def _check_keys(value: Any) -> None:
+    if isinstance(value, dict):
+        if not _TEXT.issuperset(map(type, value)) and not all(isinstance(key, str) for key in value):
+            raise TypeError(f"JSON's keys are texts: a mapping with keys {list(value)} changes when it is stored")
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for inner in value:
+        if type(inner) not in _SCALARS:
+            _check_keys(inner)
 
 
 def sha256_hex(content: bytes) -> str:

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from trading_runtime.core.errors import ConfigurationError
+from trading_runtime.core.money import AMOUNT_MAX
 from trading_runtime.core.timeframes import iso_time
 
 Kind = Literal["spot", "perpetual"]
@@ -19,8 +20,6 @@ Kind = Literal["spot", "perpetual"]
 # The finest unit in common use: Binance, Bitfinex and Coinbase publish at most eight decimals for quantities and quote
 # money.
 DEFAULT_UNIT = "0.00000001"
-# Cash is worth this many units of 1e-8 before integers get near their limit (9.2e18): documented in LIMITATIONS.md.
-_UNLIMITED = 2**62
 
 
 @dataclass(frozen=True)
@@ -129,11 +128,13 @@ def make_rules(
     if tick_decimal <= 0:
         raise ConfigurationError(f"{where}.tick must be positive, not {tick!r}")
     numerator, denominator = tick_decimal.as_integer_ratio()
+    if max(numerator, denominator) > AMOUNT_MAX:
+        raise ConfigurationError(f"{where}.tick {tick} is outside the range of amounts")
     lot_units = _units(lot, quantity_unit, f"{where}.lot")
     if lot_units <= 0:
         raise ConfigurationError(f"{where}.lot must be positive, not {lot!r}")
     maximum = (
-        _UNLIMITED if quantity_maximum is None else _units(quantity_maximum, quantity_unit, f"{where}.quantity_maximum")
+        AMOUNT_MAX if quantity_maximum is None else _units(quantity_maximum, quantity_unit, f"{where}.quantity_maximum")
     )
     minimum = _units(quantity_minimum, quantity_unit, f"{where}.quantity_minimum")
     if minimum > maximum:
@@ -161,9 +162,9 @@ def split_symbol(symbol: str) -> tuple[str, str, Kind]:
 
     Raises ConfigurationError for anything else, inverse contracts included.
     """
-    pair, _, settle = symbol.partition(":")
+    pair, colon, settle = symbol.partition(":")
     base, slash, quote = pair.partition("/")
-    if not (slash and base and quote) or "/" in quote:
+    if not (slash and base and quote) or "/" in quote or (colon and not settle):
         raise ConfigurationError(
             f"symbol {symbol!r} is not of the form BASE/QUOTE or BASE/QUOTE:SETTLE (BTC/USDT, BTC/USDT:USDT)"
         )
@@ -186,4 +187,6 @@ def _units(text: str, unit: Decimal, where: str) -> int:
     units = _decimal(text, where) / unit
     if units != units.to_integral_value():
         raise ConfigurationError(f"{where} {text} is not a whole multiple of the unit {unit}")
+    if units > AMOUNT_MAX:
+        raise ConfigurationError(f"{where} {text} is {units} units of {unit}: outside the range of amounts")
     return int(units)

@@ -6,7 +6,8 @@ one it is refused later, because a runtime that guesses sizes cannot be trusted.
 
 from __future__ import annotations
 
-from typing import Literal
+from math import isfinite
+from typing import Any, Literal
 
 from trading_runtime.core.errors import StrategyError
 
@@ -31,7 +32,7 @@ class Intent:
                     signed); an intent with a ``parent`` and none of these takes the parent's filled quantity
     reduce_only     may only shrink the position; ends when the position does
     parent          leg of the same decision; the order is placed when the parent has filled
-    time_in_force   gtc; ioc (what its first bar does not fill ends); fok (all of it in its first bar, or nothing)
+    time_in_force   gtc; ioc (what its first open does not fill ends); fok (all of it at its first open, or nothing)
     bars_max        the order ends after that many bars; None: never
     post_only       a limit that would take is rejected
     fallback        reasons for which a limit may become a market order: "timeout" (bars_max passed), "post_only"
@@ -101,6 +102,59 @@ class Intent:
 
     def __repr__(self) -> str:
         return f"Intent({', '.join(f'{name}={value!r}' for name, value in self.to_json().items())})"
+
+
+_KINDS = frozenset(("market", "limit", "stop", "take_profit", "cancel"))
+_SIDES = frozenset(("buy", "sell"))
+_TIMES_IN_FORCE = frozenset(("gtc", "ioc", "fok"))
+_FALLBACKS = frozenset(("timeout", "post_only"))
+
+
+def checked_intent(intent: object) -> Intent:
+    """Return ``intent`` when it contradicts neither itself nor the types it is made of; raises StrategyError otherwise.
+
+    Sizes and prices that are numbers but make no sense at present (more than a position, no cash) are for the gates.
+    """
+    if type(intent) is not Intent:
+        raise StrategyError(f"an intent must be an Intent, not {type(intent).__name__}")
+    if type(intent.symbol) is not str or type(intent.leg) is not str or type(intent.reason) is not str:
+        raise StrategyError(f"symbol, leg and reason of an intent are texts: {intent!r}")
+    trouble = _trouble(intent)
+    if trouble is not None:
+        raise StrategyError(f"{intent.symbol} {intent.leg}: {trouble}")
+    return intent
+
+
+def _trouble(intent: Any) -> str | None:  # Any: a strategy may have put anything into the fields
+    kind = intent.kind
+    if not isinstance(kind, str) or kind not in _KINDS:
+        return f"kind must be one of {', '.join(sorted(_KINDS))}, not {kind!r}"
+    if intent.side is not None and not (isinstance(intent.side, str) and intent.side in _SIDES):
+        return f"side must be 'buy' or 'sell', not {intent.side!r}"
+    for name in _SIZED_BY:
+        value = getattr(intent, name)
+        if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
+            return f"{name} must be a number, not {value!r}"
+    if kind == "cancel":
+        return None
+    if kind == "market":
+        if intent.price is not None or intent.post_only or intent.fallback:
+            return "a market order has neither price nor post_only nor fallback"
+    else:
+        price = intent.price
+        if price is not None and not (isinstance(price, (int, float)) and isfinite(price)):
+            return f"the price of a {kind} order must be a finite number, not {price!r}"
+    if intent.target_weight is not None and intent.side is not None:
+        return "a target weight has no side: it follows from the position"
+    if not isinstance(intent.time_in_force, str) or intent.time_in_force not in _TIMES_IN_FORCE:
+        return f"time_in_force must be gtc, ioc or fok, not {intent.time_in_force!r}"
+    if intent.bars_max is not None and (type(intent.bars_max) is not int or intent.bars_max < 1):
+        return f"bars_max must be a whole number of bars, at least 1, not {intent.bars_max!r}"
+    if intent.fallback and (type(intent.fallback) is not tuple or not _FALLBACKS.issuperset(intent.fallback)):
+        return f"fallback must be a tuple of 'timeout' and 'post_only', not {intent.fallback!r}"
+    if intent.parent is not None and type(intent.parent) is not str:
+        return f"parent must be the leg of another intent, not {intent.parent!r}"
+    return None
 
 
 def target(symbol: str, weight: float, *, reason: str = "", leg: str = "target") -> Intent:

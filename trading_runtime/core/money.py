@@ -56,30 +56,47 @@ def funding_amount(position_value: int, rate: float) -> int:
 
 
 def quantity_for_value(value: float, price: float, value_per_unit: float, step: int) -> int:
-    """Return the largest multiple of ``step`` units worth at most ``value`` quote units at ``price`` (0 if none).
+    """Return a multiple of ``step`` units worth at most ``value`` quote units at ``price`` (0 if none): the largest
+    one.
 
     Raises AmountError when the quantity is not finite or too large.
     """
     units = value / (price * value_per_unit)
     if not -AMOUNT_MAX < units < AMOUNT_MAX:
         raise AmountError(f"a value of {value!r} quote units at price {price!r} is outside the range of quantities")
-    return math.floor(units) // step * step if units > 0.0 else 0
+    if not units > 0.0:
+        return 0
+    quantity = math.floor(units) // step * step
+    # The division may have come out a hair below a whole number: 0.29 / 0.01 is 28.999999999999996.
+    more = quantity + step
+    return more if round(price * (more * value_per_unit)) <= value else quantity
 
 
 def affordable_quantity(money: int, price: float, fee_rate: float, value_per_unit: float, step: int) -> int:
-    """Return the largest multiple of ``step`` units whose value and fee ``money`` quote units can pay."""
+    """Return a multiple of ``step`` units whose value and fee ``money`` quote units can pay, the largest but for
+    rounding.
+
+    Raises AmountError when the quantity is not finite or too large.
+    """
     quantity = quantity_for_value(money / (1.0 + max(fee_rate, 0.0)), price, value_per_unit, step)
     while quantity > 0:
         value = quote_value(price, quantity, value_per_unit)
-        if value + fee_amount(value, fee_rate) <= money:
+        excess = value + fee_amount(value, fee_rate) - money
+        if excess <= 0:
             return quantity
-        quantity -= step  # rounding may have left it one lot too large
+        # Rounding left it too dear by a few quote units, which may be many lots of something cheap.
+        quantity -= max(1, math.ceil(excess / (price * value_per_unit * step))) * step
     return 0
 
 
 def tick_index(price: float, tick_numerator: int, tick_denominator: int, upwards: bool) -> int:
-    """Return the number of ticks in ``price``, rounded up or down unless it already lies on the grid."""
+    """Return the number of ticks in ``price``, rounded up or down unless it already lies on the grid.
+
+    Raises AmountError for a price that is not finite or has too many ticks.
+    """
     ratio = price * tick_denominator / tick_numerator
+    if not abs(ratio) < AMOUNT_MAX:
+        raise AmountError(f"price {price!r} is outside the range of prices")
     nearest = round(ratio)
     if abs(ratio - nearest) <= TICK_TOLERANCE:
         return nearest

@@ -21,7 +21,8 @@ ORDER_ID_LENGTH_MAX = 36
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _SECONDS_MAX = 16**8  # the year 2106; longer slots would not fit into 36 characters
 _LEG = re.compile(rf"[a-z0-9_]{{1,{LEG_LENGTH_MAX}}}")
-_ORDER_ID = re.compile(rf"tr-([0-9a-z]{{12}})-([0-9a-f]{{1,8}})-([a-z0-9_]{{1,{LEG_LENGTH_MAX}}})")
+# The slot has no leading zeros: what is parsed could have been made here, to the letter.
+_ORDER_ID = re.compile(rf"tr-([0-9a-z]{{12}})-(0|[1-9a-f][0-9a-f]{{0,7}})-([a-z0-9_]{{1,{LEG_LENGTH_MAX}}})")
 
 
 class OrderIdParts(NamedTuple):

@@ -67,6 +67,10 @@ class Parameter:
             return list(self.choices)
         if self.minimum is None or self.maximum is None or self.step is None or self.step <= 0:
             raise ConfigurationError("the parameter declares no minimum, maximum and step to sweep over")
+        if self.kind is int and not (float(self.minimum).is_integer() and float(self.step).is_integer()):
+            raise ConfigurationError(
+                f"a whole-number parameter is swept in whole steps: not from {self.minimum!r} in steps of {self.step!r}"
+            )
         count = math.floor((self.maximum - self.minimum) / self.step + 1e-9) + 1
         if count > SWEEP_VALUES_MAX:
             raise ConfigurationError(
@@ -98,6 +102,11 @@ class Parameters:
 
     def __init_subclass__(cls) -> None:
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Parameter)}
+        for name in own:
+            if hasattr(Parameters, name):
+                raise ConfigurationError(
+                    f"a parameter cannot be called {name!r}: every Parameters class has that already"
+                )
         cls.declared = {**cls.declared, **own}
         for name, declaration in own.items():
             declaration.check(name, declaration.default)

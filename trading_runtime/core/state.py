@@ -200,21 +200,55 @@ class State:
         }
 
 
-def state_from_json(content: Mapping[str, Any]) -> State:
-    """Return the state that ``State.to_json`` wrote; raises StrategyError for a schema this version does not know."""
+def state_from_json(content: Any) -> State:
+    """Return the state that ``State.to_json`` wrote; raises StrategyError for a schema this version does not know, or a
+    document that is damaged.
+    """
+    if not isinstance(content, Mapping):
+        raise StrategyError(f"the state document is damaged: it is a {type(content).__name__}, not a mapping")
     if content.get("schema_version") != SCHEMA_VERSION:
         raise StrategyError(
             f"state has schema version {content.get('schema_version')!r}; this version reads {SCHEMA_VERSION}"
         )
-    orders = [Order(**{**order, "fallback": tuple(order.get("fallback", ()))}) for order in content["orders"]]
-    return State(
-        content["cash"],
-        flows=content["flows"],
-        positions={position["symbol"]: Position(**position) for position in content["positions"]},
-        orders={order.order_id: order for order in orders},
-        slot=content["slot"],
-        strategy_state=content["strategy_state"],
-    )
+    try:
+        orders = [Order(**{**order, "fallback": tuple(order.get("fallback", ()))}) for order in content["orders"]]
+        positions = [Position(**position) for position in content["positions"]]
+        state = State(
+            content["cash"],
+            flows=content["flows"],
+            positions={position.symbol: position for position in positions},
+            orders={order.order_id: order for order in orders},
+            slot=content["slot"],
+            strategy_state=content["strategy_state"],
+        )
+    except KeyError as error:
+        raise StrategyError(f"the state document is damaged: it has no {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise StrategyError(f"the state document is damaged: {error}") from error
+    _check_amounts(state)
+    if len(state.positions) != len(positions) or len(state.orders) != len(orders):
+        raise StrategyError("the state document is damaged: it has a position or an order twice")
+    return state
+
+
+def _check_amounts(state: State) -> None:
+    """Raise StrategyError where a document that was read holds no whole number, or no mapping, where there must be
+    one.
+    """
+    amounts: dict[str, Any] = {"cash": state.cash, "flows": state.flows}
+    for position in state.positions.values():
+        content = position.to_json()
+        amounts |= {f"{position.symbol}.{name}": content[name] for name in content if name != "symbol"}
+    for order in state.orders.values():
+        for name in ("side", "quantity", "filled", "slot"):
+            amounts[f"{order.order_id}.{name}"] = getattr(order, name)
+    if state.slot is not None:
+        amounts["slot"] = state.slot
+    for name, value in amounts.items():
+        if type(value) is not int:
+            raise StrategyError(f"the state document is damaged: {name} is {value!r}, not a whole number")
+    if not isinstance(state.strategy_state, Mapping):
+        raise StrategyError(f"the state document is damaged: strategy_state is {state.strategy_state!r}")
 
 
 def apply(state: State, event: Event) -> State:
@@ -226,10 +260,14 @@ def apply(state: State, event: Event) -> State:
     slot, strategy_state = state.slot, state.strategy_state
     if isinstance(event, OrderFilled):
         symbol = event.symbol
+        if event.quantity <= 0:
+            raise StrategyError(f"a fill of order {event.order_id} has the quantity {event.quantity!r}")
+        order = orders.get(event.order_id)
+        if order is not None and (order.side != event.side or order.symbol != symbol):
+            raise StrategyError(f"a fill of order {event.order_id} is on another side or symbol than the order")
         position = positions.get(symbol) or Position(symbol)
         positions = {**positions, symbol: position.filled(event.side, event.quantity, event.value, event.fee)}
         cash -= event.side * event.value + event.fee
-        order = orders.get(event.order_id)
         if order is not None:
             orders = orders.copy()
             if event.quantity >= order.remaining:
@@ -248,7 +286,9 @@ def apply(state: State, event: Event) -> State:
         position = positions.get(event.symbol) or Position(event.symbol)
         positions = {**positions, event.symbol: position.funded(event.amount)}
         cash -= event.amount
-    else:
+    elif isinstance(event, CashMoved):
         cash += event.amount
         flows += event.amount
+    else:
+        raise StrategyError(f"{type(event).__name__} is no event of an account")
     return State(cash, flows, positions, orders, slot, strategy_state)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trading_runtime.core.columns import Expression, Window, windowed_nodes
 from trading_runtime.core.errors import StrategyError
+from trading_runtime.core.expressions import Expression, Universe, Window, is_of_universe, windowed_nodes
 from trading_runtime.core.intents import Intent, target
 from trading_runtime.core.parameters import Parameters
 
@@ -35,6 +35,8 @@ class Inputs:
 
     The object is reused from bar to bar, so a strategy must not keep it. Quantities are float64 in base units and money
     float64 in the quote currency, for reasoning only: amounts that matter are computed by the runtime in integers.
+    ``index`` is the row of the bar among the bars at hand, for the runtime and for tests: a live cycle holds fewer bars
+    than a backtest, so a decision that depends on it fails ``verify``. The time of the bar is ``as_of``.
     """
 
     __slots__ = ("_source", "artifact", "index", "permissions", "state", "symbol", "symbols")
@@ -90,7 +92,7 @@ class Inputs:
 
     @property
     def cash(self) -> float:
-        """Quote money that is not in positions."""
+        """Quote money that spot can be bought with: what is in spot is gone, contracts tie up none of it."""
         cash: float = self._source.cash()
         return cash
 
@@ -139,12 +141,16 @@ class Strategy:
             for name, value in vars(cls).items()
             if isinstance(value, Expression) and name not in ("targets", "wake")
         }
-        reserved = [name for name in own if hasattr(Inputs, name) or name.startswith("_") or name == "target"]
-        if reserved:
-            raise StrategyError(
-                f"{cls.__qualname__}: a column cannot be called {reserved[0]!r}, the inputs have that name already"
-            )
-        cls.columns = {**cls.columns, **own}
+        for name in own:
+            if hasattr(Inputs, name) or name.startswith("_") or name == "target":
+                raise StrategyError(
+                    f"{cls.__qualname__}: a column cannot be called {name!r}, the inputs have that name already"
+                )
+            if hasattr(Strategy, name) or name == "params":
+                raise StrategyError(
+                    f"{cls.__qualname__}: a column cannot be called {name!r}, every strategy has that name already"
+                )
+        cls.columns = {**cls.columns, **{name: _for_inputs(expression) for name, expression in own.items()}}
         for name in ("targets", "wake"):
             expression = getattr(cls, name)
             if expression is not None and not isinstance(expression, Expression):
@@ -178,3 +184,8 @@ class Strategy:
             return None
         intents = [target(symbol, weight, reason="target") for symbol, weight in changed.items()]
         return Proposal(intents, state={**inputs.state, "targets": {**held, **changed}})
+
+
+def _for_inputs(expression: Expression) -> Expression:
+    """Return a declared column as decide gets it: what is made of universe columns is itself of the universe."""
+    return Universe(expression) if is_of_universe(expression) and not isinstance(expression, Universe) else expression

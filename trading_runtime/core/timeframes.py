@@ -69,9 +69,8 @@ def bucket_open_ms(time_ms: int, bar_ms: int) -> int:
 def iso_time(time_ms: int) -> str:
     """Return ``2024-01-31T12:00:00Z``; milliseconds are written only when there are any."""
     moment = _EPOCH + timedelta(milliseconds=time_ms)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = time_ms % SECOND_MS
-    return f"{text}.{fraction:03d}Z" if fraction else f"{text}Z"
+    text = moment.isoformat(timespec="milliseconds" if time_ms % SECOND_MS else "seconds")
+    return f"{text.removesuffix('+00:00')}Z"
 
 
 def parse_time(text: str) -> int:

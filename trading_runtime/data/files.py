@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from trading_runtime.core.bars import FIELDS, Bars
 from trading_runtime.core.errors import BarsError, ConfigurationError, DataError
 from trading_runtime.core.instruments import split_symbol
