@@ -19,8 +19,7 @@ RUN pip install --no-index --no-deps --no-build-isolation . && pip uninstall --y
 # unchecked-hash: bytecode that never looks at file times, which copying between stages may change.
 # Without it every start on a read-only root would compile everything again.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
-# Kernels for any processor of this architecture: nodes differ, and the compiled code must fit each of them.
-ENV NUMBA_CPU_NAME=generic
+# Kernels are compiled for any processor of this architecture (backtest/jit.py), so this cache fits every node.
 RUN cd / && python -m trading_runtime.backtest.warm
 
 FROM ${BASE_IMAGE}
@@ -41,7 +40,6 @@ LABEL org.opencontainers.image.title="trading-runtime" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    NUMBA_CPU_NAME=generic \
     TRADING_RUNTIME_COMMIT=${GIT_COMMIT}
 WORKDIR /opt/trading-runtime
 USER 10001:10001

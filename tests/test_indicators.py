@@ -107,9 +107,7 @@ def test_a_value_depends_on_its_declared_window_alone(name: str, data: generate.
         poison = data.draw(generate.sampled_from([np.nan, -np.nan, np.inf, -np.inf, 1e300, -0.0]))
         history, future = data.draw(generate.integers(0, 70)), data.draw(generate.integers(0, 70))
         poisoned = [
-            np.concatenate(
-                [np.full(history, poison), source[row - window + 1 : row + 1], np.full(future, poison)]
-            )
+            np.concatenate([np.full(history, poison), source[row - window + 1 : row + 1], np.full(future, poison)])
             for source in sources
         ]
         value = indicator.function(*poisoned, **parameters)[history + window - 1]
@@ -218,9 +216,7 @@ def test_integers_of_numpy_are_integers() -> None:
     source = wave(500)
     assert library.ema(source, np.int8(20)).tobytes() == library.ema(source, 20).tobytes()
     assert library.rsi(source, np.int8(20)).tobytes() == library.rsi(source, 20).tobytes()
-    assert (
-        library.rate_of_change(source, np.int8(20)).tobytes() == library.rate_of_change(source, 20).tobytes()
-    )
+    assert library.rate_of_change(source, np.int8(20)).tobytes() == library.rate_of_change(source, 20).tobytes()
     assert library.rolling_std(source, np.int8(20)).tobytes() == library.rolling_std(source, 20).tobytes()
 
 
@@ -355,9 +351,7 @@ BY_HAND: list[tuple[str, list[list[float]], dict[str, Any], list[float]]] = [
 
 
 @pytest.mark.parametrize(("name", "sources", "parameters", "expected"), BY_HAND)
-def test_by_hand(
-    name: str, sources: list[list[float]], parameters: dict[str, Any], expected: list[float]
-) -> None:
+def test_by_hand(name: str, sources: list[list[float]], parameters: dict[str, Any], expected: list[float]) -> None:
     """Small examples worked out by hand."""
     arrays = [np.array(source, dtype=np.float64) for source in sources]
     agree(INDICATORS[name].function(*arrays, **parameters), expected, rtol=1e-14)
@@ -434,9 +428,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "parameters", "message"), WRONG)
-def test_wrong_parameters_are_refused_in_one_line(
-    name: str, parameters: dict[str, Any], message: str
-) -> None:
+def test_wrong_parameters_are_refused_in_one_line(name: str, parameters: dict[str, Any], message: str) -> None:
     """The function and its window refuse the same parameters with the same words."""
     indicator = INDICATORS[name]
     with pytest.raises(StrategyError) as refusal:
@@ -449,9 +441,7 @@ def test_wrong_parameters_are_refused_in_one_line(
 
 def test_columns_must_match() -> None:
     """Tables, scalars and columns of different lengths are refused."""
-    with pytest.raises(
-        StrategyError, match=re.escape("one and the same shape (n,), not (3000,), (2999,), (3000,)")
-    ):
+    with pytest.raises(StrategyError, match=re.escape("one and the same shape (n,), not (3000,), (2999,), (3000,)")):
         library.true_range(HIGH, LOW[1:], CLOSE)
     with pytest.raises(StrategyError, match=re.escape("(1500, 2)")):
         library.sma(CLOSE.reshape(-1, 2), 3)

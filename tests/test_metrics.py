@@ -51,9 +51,7 @@ def number(values: dict[str, Value], key: str) -> float:
     return float(value)
 
 
-def walk(
-    seed: int, days: int, start: float = 100.0, drift: float = 0.0005, spread: float = 0.03
-) -> list[float]:
+def walk(seed: int, days: int, start: float = 100.0, drift: float = 0.0005, spread: float = 0.03) -> list[float]:
     rng = np.random.default_rng(seed)
     return (start * np.exp(np.cumsum(rng.normal(drift, spread, days)))).tolist()  # type: ignore[no-any-return]
 
@@ -241,9 +239,7 @@ def test_trade_statistics_by_hand() -> None:
     """Three closed trades (+20, -10, +5) and one open: counts, averages, factor and SQN."""
     rows = [(0, 0, UNIT, 100.0), (2, 0, -UNIT, 120.0), (2, 0, UNIT, 100.0), (3, 0, -UNIT, 90.0)]
     rows += [(4, 0, -UNIT, 100.0), (8, 0, UNIT, 95.0), (9, 0, UNIT, 100.0)]
-    fills = make_fills(
-        rows, bar_ms=DAY_MS, slippage=[UNIT, 0, 0, UNIT, 0, 0, 0], fees=[0, 0, 0, 0, 0, 0, -UNIT]
-    )
+    fills = make_fills(rows, bar_ms=DAY_MS, slippage=[UNIT, 0, 0, UNIT, 0, 0, 0], fees=[0, 0, 0, 0, 0, 0, -UNIT])
     equity = make_equity([1000.0] * 10)
     equity.exposure = np.array([0.1] * 5 + [0.0] * 5)
     values = metrics_of(equity, fills, make_funding([(START_MS + 9 * DAY_MS + 1, 0, 3 * UNIT)]), close=104.0)
@@ -318,9 +314,7 @@ curves = st.lists(st.floats(1.0, 1e4), min_size=1, max_size=60)
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    curve=curves, benchmark_seed=st.integers(0, 1000), bar_ms=st.sampled_from([HOUR_MS, DAY_MS, 7 * DAY_MS])
-)
+@given(curve=curves, benchmark_seed=st.integers(0, 1000), bar_ms=st.sampled_from([HOUR_MS, DAY_MS, 7 * DAY_MS]))
 def test_values_are_finite_and_bounded(curve: list[float], benchmark_seed: int, bar_ms: int) -> None:
     """Any positive equity gives finite numbers or None, inside the bounds their definitions imply."""
     other = walk(benchmark_seed, len(curve))

@@ -194,9 +194,7 @@ def test_actions_are_pinned_by_commit_and_hold_no_credentials(path: Path) -> Non
 
 
 def test_ci_tests_every_supported_python() -> None:
-    declared = {
-        line.rsplit(" ", 1)[1] for line in PROJECT["project"]["classifiers"] if "Python :: 3." in line
-    }
+    declared = {line.rsplit(" ", 1)[1] for line in PROJECT["project"]["classifiers"] if "Python :: 3." in line}
     workflow = yaml.safe_load(read(".github/workflows/tests.yaml"))
     assert set(workflow["jobs"]["tests"]["strategy"]["matrix"]["python"]) == declared
     assert PROJECT["project"]["requires-python"] == ">=" + min(declared, key=lambda text: int(text[2:]))

@@ -223,12 +223,8 @@ def test_trades_add_up_to_the_change_of_equity(
     )
 
     cash = -sum(fills.fee_units.tolist()) - sum(funding.amount_units.tolist())
-    cash -= sum(
-        side * value for side, value in zip(fills.side.tolist(), fills.value_units.tolist(), strict=True)
-    )
-    held_value = sum(
-        quote_value(close, position, float(scale)) for close, position in zip(closes, held, strict=True)
-    )
+    cash -= sum(side * value for side, value in zip(fills.side.tolist(), fills.value_units.tolist(), strict=True))
+    held_value = sum(quote_value(close, position, float(scale)) for close, position in zip(closes, held, strict=True))
     assert sum(trades.pnl_units.tolist()) == cash + held_value
     assert sum(trades.fees_units.tolist()) == sum(fees)
     assert sum(trades.slippage_units.tolist()) == sum(slips)
