@@ -76,13 +76,21 @@ def own_subjects(bars: Bars) -> list[Subject]:
                 f"the paths disagree with the reference: {equity} after {len(tables.fills)} fills, "
                 f"not {expected} after {fills}"
             )
+    gated = [SmaCross(pair) for pair in pairs[:20]]
     return [
         Subject(
             "general path, decide on every bar", lambda: run_general(market, single, account), count, "bars", 1_500_000
         ),
         Subject("general path, targets (gated)", lambda: run_general(market, targets, account), count, "bars"),
         Subject(
-            "compiled path, one run, warm", lambda: run_compiled(market, targets, account), count, "bars", 20_000_000
+            "compiled path, one run, its statistics",
+            lambda: run_batch(market, [targets], account)[0].metrics,
+            count,
+            "bars",
+            20_000_000,
+        ),
+        Subject(
+            "compiled path, one run, its whole trace", lambda: run_compiled(market, targets, account), count, "bars"
         ),
         Subject(
             f"batch of {len(sets)}, one thread", lambda: run_batch(market, sets, account), len(sets), "cells", 10_000
@@ -101,11 +109,17 @@ def own_subjects(bars: Bars) -> list[Subject]:
             "cells",
         ),
         Subject(
-            f"sweep of {len(every)} through decide",
+            f"sweep of {len(gated)} through decide, gated",
+            lambda: [run_general(market, one, account) for one in gated],
+            len(gated),
+            "cells",
+            100,
+        ),
+        Subject(
+            f"sweep of {len(every)} through decide, every bar",
             lambda: [run_general(market, one, account) for one in every],
             len(every),
             "cells",
-            100,
         ),
     ]
 
