@@ -76,6 +76,7 @@ def own_subjects(bars: Bars) -> list[Subject]:
                 f"the paths disagree with the reference: {equity} after {len(tables.fills)} fills, "
                 f"not {expected} after {fills}"
             )
+    many = [SmaCross({"fast": fast, "slow": slow}) for fast in range(2, 42) for slow in range(50, 200, 6)]
     gated = [SmaCross(pair) for pair in pairs[:20]]
     return [
         Subject(
@@ -99,6 +100,13 @@ def own_subjects(bars: Bars) -> list[Subject]:
             f"batch of {len(sets)}, {cores} threads",
             lambda: run_batch(market, sets, account, threads=cores),
             len(sets),
+            "cells",
+            is_wall=True,
+        ),
+        Subject(
+            f"batch of {len(many)}, {cores} threads",
+            lambda: run_batch(market, many, account, threads=cores),
+            len(many),
             "cells",
             is_wall=True,
         ),

@@ -8,27 +8,32 @@ of threads.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from trading_runtime.backtest import kernel
-from trading_runtime.backtest.compiled import CompiledMarket, TapeBuffer, is_compilable, run_kernel
+from trading_runtime.backtest.compiled import TAPE_ROWS_MIN, CompiledMarket, TapeBuffer, is_compilable, run_kernel
 from trading_runtime.backtest.engine import Account, first_decision_bar, run_general
 from trading_runtime.backtest.market import Market
 from trading_runtime.backtest.metrics import Value, return_statistics, sampled_bars
 from trading_runtime.backtest.tables import unit_ratio
-from trading_runtime.backtest.targets import TargetChanges, TargetFinder
+from trading_runtime.backtest.targets import Comparisons, TargetFinder, comparisons_of
 from trading_runtime.core.bars import Floats, Integers
+from trading_runtime.core.columns import Expression, resolve
 from trading_runtime.core.errors import AmountError, ConfigurationError
 from trading_runtime.core.evaluate import ColumnCache, Columns
 from trading_runtime.core.strategy import Strategy
 
 BLOCKS_PER_THREAD = 8
+# Columns of a group of sets lie in one array that all its threads read.
+COLUMNS_BYTES_MAX = 256 * 1024 * 1024
+# Targets that change more often than this on average need a longer tape, and so a run of their own.
+CHANGE_BARS_MIN = 8
+_OUT_OF_RANGE = -(2**63)
 
 
 class Basis:
@@ -91,71 +96,180 @@ def run_batch(
     """Run many parameter sets; the rows come in the order of ``strategies`` whatever the number of threads.
 
     Columns that several sets declare are computed once. ``progress`` is told the number of finished sets after each
-    block. Raises StrategyError for a strategy without targets, AmountError where an amount leaves its range.
+    block. Raises StrategyError for a strategy without targets, ConfigurationError for spot beside perpetuals,
+    AmountError where an amount leaves its range.
     """
     if not is_compilable(market):
         raise ConfigurationError("spot and perpetuals in one market cannot be run as a batch: run them one by one")
     batch = _Batch(market, account, cache, Basis(market, account, periods_per_year, risk_free_rate_annual))
-    workers = max(1, min(threads, len(strategies), os.cpu_count() or 1))
-    size = max(1, -(-len(strategies) // (workers * BLOCKS_PER_THREAD)))
-    blocks = [strategies[start : start + size] for start in range(0, len(strategies), size)]
     rows: list[BatchRow] = []
-    with ThreadPoolExecutor(workers) as pool:
-        finished = map(batch.run_block, blocks) if workers == 1 else pool.map(batch.run_block, blocks)
-        for block in finished:
+    for group in batch.groups(strategies):
+        workers = max(1, min(threads, group.count, os.cpu_count() or 1))
+        size = max(1, -(-group.count // (workers * BLOCKS_PER_THREAD)))
+        blocks = [range(start, min(start + size, group.count)) for start in range(0, group.count, size)]
+        for block in _in_order(group.run, blocks, workers):
             rows.extend(block)
             if progress is not None:
                 progress(len(rows))
     return rows
 
 
+def _in_order(work: Callable[[range], list[BatchRow]], blocks: list[range], workers: int) -> Iterator[list[BatchRow]]:
+    if workers == 1:
+        yield from map(work, blocks)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(work, blocks)
+
+
+class _Group(Protocol):
+    """Parameter sets that are run alike; ``run`` gives the rows of a range of them."""
+
+    count: int
+
+    def run(self, cells: range) -> list[BatchRow]: ...
+
+
 class _Batch:
-    """One market prepared for many runs; buffers are per thread."""
+    """One market prepared for many runs."""
 
     def __init__(self, market: Market, account: Account, cache: ColumnCache | None, basis: Basis) -> None:
-        self._market = market
-        self._account = account
-        self._compiled = CompiledMarket(market)
-        self._cache = cache if cache is not None else ColumnCache()
-        self._basis = basis
-        self._local = threading.local()
+        self.market = market
+        self.account = account
+        self.basis = basis
+        self.compiled = CompiledMarket(market)
+        self.cache = cache if cache is not None else ColumnCache()
 
-    def run_block(self, strategies: Sequence[Strategy]) -> list[BatchRow]:
-        if not hasattr(self._local, "buffer"):
-            self._local.buffer, self._local.finder = TapeBuffer(), TargetFinder(self._market)
-        return [self._run(strategy, self._local.buffer, self._local.finder) for strategy in strategies]
+    def groups(self, strategies: Sequence[Strategy]) -> Iterator[_Group]:
+        """Cut into runs of one class whose targets compare columns of one symbol, as long as their columns fit; others
+        stay single.
+        """
+        start = 0
+        while start < len(strategies):
+            kind = type(strategies[start])
+            targets = kind.targets
+            plan = comparisons_of(targets) if targets is not None and len(self.market.symbols) == 1 else None
+            if plan is None:
+                yield _Singles(self, strategies[start : start + 1])
+                start += 1
+                continue
+            group = _Cells(self, plan)
+            while start < len(strategies) and type(strategies[start]) is kind and group.add(strategies[start]):
+                start += 1
+            yield group
 
-    def _run(self, strategy: Strategy, buffer: TapeBuffer, finder: TargetFinder) -> BatchRow:
-        market, account, basis, compiled = self._market, self._account, self._basis, self._compiled
+
+class _Singles:
+    """Parameter sets run one by one: targets of any kind, any number of symbols."""
+
+    def __init__(self, batch: _Batch, strategies: Sequence[Strategy]) -> None:
+        self.count = len(strategies)
+        self._batch = batch
+        self._strategies = strategies
+
+    def run(self, cells: range) -> list[BatchRow]:
+        return [run_single(self._batch, self._strategies[cell]) for cell in cells]
+
+
+class _Cells:
+    """Parameter sets whose targets compare columns of one symbol: a kernel runs a range of them without the
+    interpreter.
+    """
+
+    def __init__(self, batch: _Batch, plan: Comparisons) -> None:
+        self.count = 0
+        self._batch = batch
+        self._plan = plan
+        self._strategies: list[Strategy] = []
+        self._rows: dict[str, int] = {}
+        self._columns: list[Floats] = []
+        self._left: list[list[int]] = []
+        self._right: list[list[int]] = []
+        self._weights: list[list[float]] = []
+        self._first: list[int] = []
+
+    def add(self, strategy: Strategy) -> bool:
+        """Take in one more set; False when its columns would not fit any more."""
+        market = self._batch.market
+        symbol = market.symbols[0]
+        rows_max = max(4, COLUMNS_BYTES_MAX // (8 * market.count))
+        if len(self._rows) + 2 * len(self._plan.left) > rows_max:
+            return False
         values = strategy.params.to_json()
-        first = first_decision_bar(market, strategy)
-        if first < market.count:
-            changes = finder.find(strategy, Columns(market.bars, values, self._cache), first)
-        else:
-            changes, first = TargetChanges(*(np.zeros(0, dtype=kind) for kind in ("i8", "i8", "f8"))), market.count
-        tape = run_kernel(compiled, account, first, changes, buffer)
-        if tape is None:
-            run_general(
-                market, strategy, account, self._cache
-            )  # says what left the range, if its wider integers mind at all
-            raise AmountError(
-                f"{type(strategy).__name__} {values}: an amount left the range that the compiled path can hold"
-            )
-        samples = np.zeros(len(basis.samples), dtype=np.int64)
-        statistics = np.zeros(7)
+        columns = Columns(market.bars, values, self._batch.cache)
+
+        def row_of(expression: Expression) -> int:
+            key = expression.key(values)
+            row = self._rows.get(key)
+            if row is None:
+                row = self._rows[key] = len(self._columns)
+                self._columns.append(columns.column(expression, symbol))
+            return row
+
+        self._left.append([row_of(one) for one in self._plan.left])
+        self._right.append([row_of(one) for one in self._plan.right])
+        self._weights.append([float(resolve(weight, values)) for weight in self._plan.weights])
+        self._first.append(min(first_decision_bar(market, strategy), market.count))
+        self._strategies.append(strategy)
+        self.count += 1
+        return True
+
+    @cached_property
+    def _matrix(self) -> Floats:
+        return np.stack(self._columns)
+
+    def run(self, cells: range) -> list[BatchRow]:
+        batch, compiled, basis = self._batch, self._batch.compiled, self._batch.basis
+        part, count = slice(cells.start, cells.stop), len(cells)
+        rows, prices = TapeBuffer().of(TAPE_ROWS_MIN + 4 * batch.market.count // CHANGE_BARS_MIN)
+        status, equity = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        samples, statistics = np.zeros((count, len(basis.samples)), dtype=np.int64), np.zeros((count, 7))
         numerator, denominator = basis.unit
-        equity = kernel.equity_statistics(
-            compiled.mark,
-            compiled.block_high,
-            compiled.block_low,
-            compiled.per_unit,
-            tape.rows,
-            len(tape.rows),
-            account.start_cash,
-            float(numerator),
-            float(denominator),
-            basis.samples,
-            samples,
-            statistics,
+        kernel.run_cells(
+            self._matrix,
+            np.array(self._left[part], dtype=np.int64),
+            np.array(self._right[part], dtype=np.int64),
+            np.array([self._plan.or_equal] * count),
+            np.array(self._weights[part]),
+            np.array(self._first[part], dtype=np.int64),
+            batch.market.count,
+            compiled.quotes,
+            compiled.volume,
+            *compiled.arguments(batch.account),
+            *(compiled.mark, compiled.block_high, compiled.block_low),
+            *(float(numerator), float(denominator), basis.samples),
+            *(rows, prices, status, equity, samples, statistics),
         )
-        return BatchRow(values, int(equity), samples, statistics, basis)
+        return [
+            BatchRow(strategy.params.to_json(), int(equity[cell]), samples[cell], statistics[cell], basis)
+            if status[cell] == kernel.DONE and equity[cell] != _OUT_OF_RANGE
+            else run_single(batch, strategy)
+            for cell, strategy in enumerate(self._strategies[part])
+        ]
+
+
+def run_single(batch: _Batch, strategy: Strategy) -> BatchRow:
+    """Run one parameter set by itself, with a tape as long as it needs."""
+    market, account, basis, compiled = batch.market, batch.account, batch.basis, batch.compiled
+    values = strategy.params.to_json()
+    first = min(first_decision_bar(market, strategy), market.count)
+    changes = TargetFinder(market).find(strategy, Columns(market.bars, values, batch.cache), first)
+    tape = run_kernel(compiled, account, first, changes, TapeBuffer())
+    samples = np.zeros(len(basis.samples), dtype=np.int64)
+    statistics = np.zeros(7)
+    numerator, denominator = basis.unit
+    equity = _OUT_OF_RANGE
+    if tape is not None:
+        equity = kernel.equity_statistics(
+            *(compiled.mark, compiled.block_high, compiled.block_low, compiled.per_unit),
+            *(tape.rows, len(tape.rows), account.start_cash, float(numerator), float(denominator)),
+            *(basis.samples, samples, statistics),
+        )
+    if equity == _OUT_OF_RANGE:
+        run_general(
+            market, strategy, account, batch.cache
+        )  # says what left the range, if its wider integers mind at all
+        raise AmountError(
+            f"{type(strategy).__name__} {values}: an amount left the range that the compiled path can hold"
+        )
+    return BatchRow(values, int(equity), samples, statistics, basis)

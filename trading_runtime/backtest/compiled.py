@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +69,20 @@ class CompiledMarket:
         fraction = market.execution.volume_fraction_max
         self.volume_fraction = float("nan") if fraction is None else fraction
 
+    def arguments(self, account: Account) -> tuple[Any, ...]:
+        """What ``kernel.simulate`` takes after the changes, and ``kernel.run_cells`` after the quotes: market, then
+        account.
+        """
+        caps, execution = account.caps, self.market.execution
+        return (
+            *(self.rules, self.rules_first, self.fee_rates, self.per_unit, self.is_spot, self.quantity_unit),
+            *(self.funding_bar, self.funding_symbol, self.funding_rate),
+            *(account.start_cash, execution.adverse_fraction, self.volume_fraction, execution.latency_bars),
+            -1 if caps.order_notional_max is None else caps.order_notional_max,
+            -1 if caps.symbol_notional_max is None else caps.symbol_notional_max,
+            *(caps.leverage_max, account.permissions.new_risk, account.permissions.short),
+        )
+
 
 @dataclass
 class Tape:
@@ -101,7 +116,7 @@ def run_kernel(
     """Run the kernel, growing its tape as needed; None when an amount left the range of int64. The tape lies in
     ``buffer``.
     """
-    market, caps = compiled.market, account.caps
+    market = compiled.market
     capacity = TAPE_ROWS_MIN + 4 * len(changes.bar) + len(compiled.funding_bar)
     while True:
         tape, prices = buffer.of(capacity)
@@ -113,24 +128,7 @@ def run_kernel(
             changes.bar,
             changes.symbol,
             changes.weight,
-            compiled.rules,
-            compiled.rules_first,
-            compiled.fee_rates,
-            compiled.per_unit,
-            compiled.is_spot,
-            compiled.quantity_unit,
-            compiled.funding_bar,
-            compiled.funding_symbol,
-            compiled.funding_rate,
-            account.start_cash,
-            market.execution.adverse_fraction,
-            compiled.volume_fraction,
-            market.execution.latency_bars,
-            -1 if caps.order_notional_max is None else caps.order_notional_max,
-            -1 if caps.symbol_notional_max is None else caps.symbol_notional_max,
-            caps.leverage_max,
-            account.permissions.new_risk,
-            account.permissions.short,
+            *compiled.arguments(account),
             tape,
             prices,
         )

@@ -685,3 +685,95 @@ def equity_statistics(  # type: ignore[no-untyped-def]
     statistics[5] = fills
     statistics[6] = exposed
     return final
+
+
+@compiled()
+def _holds(first, second, or_equal):  # type: ignore[no-untyped-def]
+    return first > second or (or_equal and first == second)
+
+
+@compiled()
+def _end_of_run(first, second, or_equal, held, start, stop):  # type: ignore[no-untyped-def]
+    """The first bar from ``start`` on at which the comparison no longer comes out as ``held``."""
+    if or_equal:
+        for bar in range(start, stop):
+            if (first[bar] >= second[bar]) != held:
+                return bar
+    else:
+        for bar in range(start, stop):
+            if (first[bar] > second[bar]) != held:
+                return bar
+    return stop
+
+
+@compiled()
+def _scan_columns(columns, left, right, or_equal, weights, count, start, bars, changed):  # type: ignore[no-untyped-def]
+    """``scan_choices`` for one or two comparisons of columns, without masks: the columns are read once."""
+    one = len(left) == 1
+    a, b, e = columns[left[0]], columns[right[0]], or_equal[0]
+    c, d, f = columns[left[-1]], columns[right[-1]], or_equal[-1]
+    # a > b and b > a: while the second holds the first cannot.
+    exclusive = left[-1] == right[0] and right[-1] == left[0] and not e and not f
+    used = 0
+    current = 0.0
+    bar = start
+    while bar < count:
+        first = _holds(a[bar], b[bar], e)
+        second = not one and not first and _holds(c[bar], d[bar], f)
+        weight = weights[0] if first else weights[1] if second or one else weights[2]
+        if weight == weight and weight != current:
+            current = weight
+            bars[used] = bar
+            changed[used] = weight
+            used += 1
+        bar += 1
+        if first:
+            bar = _end_of_run(a, b, e, True, bar, count)
+        elif one:
+            bar = _end_of_run(a, b, e, False, bar, count)
+        elif second and exclusive:
+            bar = _end_of_run(c, d, f, True, bar, count)
+        else:
+            while bar < count and not _holds(a[bar], b[bar], e) and _holds(c[bar], d[bar], f) == second:
+                bar += 1
+    return used
+
+
+@compiled(
+    "void(float64[:,::1], int64[:,::1], int64[:,::1], boolean[:,::1], float64[:,::1], int64[::1], int64,"
+    "float64[:,:,::1], float64[:,::1], int64[:,::1], int64[::1], float64[:,::1], float64[::1], boolean[::1],"
+    "float64[::1], int64[::1], int64[::1], float64[::1], int64, float64, float64, int64, int64, int64, float64,"
+    "boolean, boolean, float64[:,::1], float64[:,::1], float64[:,::1], float64, float64, int64[::1], int64[:,::1],"
+    "float64[::1], int64[::1], int64[::1], int64[:,::1], float64[:,::1])"
+)
+def run_cells(  # type: ignore[no-untyped-def]
+    columns, left, right, or_equal, weights, first_bars, count,
+    quotes, volume, rules, rules_first, fee_rates, per_unit, is_spot,
+    quantity_unit, funding_bar, funding_symbol, funding_rate, start_cash, adverse, volume_fraction, latency,
+    order_cap, symbol_cap, leverage_max, new_risk,
+    may_short, mark, block_high, block_low, numerator, denominator, sample_bars, tape, prices,
+    status, equity, samples, statistics,
+):  # fmt: skip
+    """Scan, simulate and measure cell after cell of one symbol without the interpreter: row c of ``left`` and ``right``
+    (cells, 1 or 2) names the columns that cell c compares, of ``weights`` what it then holds. The last four arguments
+    take each cell's status, last equity, samples and statistics.
+    """
+    bars = np.empty(count, dtype=np.int64)
+    changed = np.empty(count)
+    symbols = np.zeros(count, dtype=np.int64)
+    for cell in range(len(first_bars)):
+        used = _scan_columns(
+            columns, left[cell], right[cell], or_equal[cell], weights[cell], count, first_bars[cell], bars, changed
+        )
+        done = simulate(
+            first_bars[cell], count, quotes, volume, bars[:used], symbols[:used], changed[:used],
+            rules, rules_first, fee_rates, per_unit, is_spot, quantity_unit, funding_bar, funding_symbol, funding_rate,
+            start_cash, adverse, volume_fraction, latency, order_cap, symbol_cap, leverage_max, new_risk, may_short,
+            tape, prices,
+        )  # fmt: skip
+        status[cell] = done[0]
+        if done[0] == DONE:
+            equity[cell] = equity_statistics(
+                mark, block_high, block_low, per_unit, tape, done[1], start_cash, numerator, denominator, sample_bars,
+                samples[cell], statistics[cell],
+            )  # fmt: skip

@@ -21,6 +21,8 @@ from trading_runtime.core.evaluate import Columns
 from trading_runtime.core.strategy import Strategy
 
 CHOICES_MAX = 16
+COMPARISONS_MAX = 2  # what kernel.run_cells scans
+_OR_EQUAL = {"greater": False, "greater_equal": True, "less": False, "less_equal": True}
 
 
 @dataclass
@@ -50,7 +52,7 @@ class TargetFinder:
         if strategy.targets is None:
             raise StrategyError(f"{type(strategy).__qualname__} declares no targets")
         first = first_decision_bar(market, strategy) if first_bar is None else first_bar
-        choices = _choices(strategy.targets)
+        choices = choices_of(strategy.targets)
         if choices is None:
             found = []
             for column in target_columns(market, strategy, columns):
@@ -66,7 +68,7 @@ class TargetFinder:
         return _merged(found)
 
     def _scan(
-        self, targets: Expression, choices: _Choices, weights: Floats, columns: Columns, index: int, first_bar: int
+        self, targets: Expression, choices: Choices, weights: Floats, columns: Columns, index: int, first_bar: int
     ) -> tuple[Integers, Floats]:
         market = self._market
         symbol, offset = market.symbols[index], market.first[index]
@@ -84,7 +86,7 @@ class TargetFinder:
 
 
 @dataclass
-class _Choices:
+class Choices:
     """``where(c0, w0, where(c1, w1, ... w))`` flattened: the first condition that holds picks its weight, the last
     weight is for none.
     """
@@ -93,7 +95,36 @@ class _Choices:
     weights: list[Expression]
 
 
-def _choices(targets: Expression) -> _Choices | None:
+@dataclass
+class Comparisons:
+    """Choices made by one or two comparisons: condition i holds where ``left[i]`` > ``right[i]``, or equals it if
+    ``or_equal[i]``.
+    """
+
+    left: list[Expression]
+    right: list[Expression]
+    or_equal: list[bool]
+    weights: list[Expression]
+
+
+def comparisons_of(targets: Expression) -> Comparisons | None:
+    """Return targets as choices that compare columns only, or None when they are something else."""
+    choices = choices_of(targets)
+    if choices is None or len(choices.conditions) > COMPARISONS_MAX:
+        return None
+    found = Comparisons([], [], [], choices.weights)
+    for condition in choices.conditions:
+        if not isinstance(condition, Operation) or condition.name not in _OR_EQUAL:
+            return None
+        first, second = condition.operands
+        swapped = condition.name.startswith("less")
+        found.left.append(second if swapped else first)
+        found.right.append(first if swapped else second)
+        found.or_equal.append(_OR_EQUAL[condition.name])
+    return found
+
+
+def choices_of(targets: Expression) -> Choices | None:
     """Return targets as a choice between weights that do not depend on the bar, or None when they are something
     else.
     """
@@ -108,7 +139,7 @@ def _choices(targets: Expression) -> _Choices | None:
         weights.append(chosen)
     if not conditions or not _is_number(node) or len(conditions) > CHOICES_MAX:
         return None
-    return _Choices(conditions, [*weights, node])
+    return Choices(conditions, [*weights, node])
 
 
 def _is_number(node: Expression) -> bool:
