@@ -21,6 +21,9 @@ os.environ.setdefault("NUMBA_CPU_FEATURES", "")
 import numba
 from numba.core import caching, config
 
+# Somebody may have imported numba before, and it would then compile for the processor at hand.
+config.reload_config()  # type: ignore[no-untyped-call]
+
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 _DEFAULT_LOCATORS = (
     "UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator,ZipCacheLocator"

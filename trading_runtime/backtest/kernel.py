@@ -5,6 +5,8 @@ line, on int64 and float64; a property test holds both paths to the same trace. 
 int64 the kernel gives up with a status, and the caller takes the general path, whose integers are unbounded. It jumps
 from one change of target to the next: bars in between cost nothing.
 
+One file on purpose: numba's cache of a kernel looks at its own file, so a helper elsewhere could change unseen.
+
 Arrays: s symbols, n bars, e target changes, r versions of rules. Output: one tape of what happened, in order.
 """
 
