@@ -138,7 +138,7 @@ def test_the_canonical_text_is_the_same_on_every_python() -> None:
                 try:
                     text = canonical_source(file.read())
                 except SyntaxError:
-                    text = "syntax"
+                    continue  # a newer library may be written in newer syntax
             digests[path] = hashlib.sha256(text.encode()).hexdigest()
         print(json.dumps(digests))
         """
@@ -155,7 +155,10 @@ def test_the_canonical_text_is_the_same_on_every_python() -> None:
         found[python] = json.loads(done.stdout)
     first = found[sys.executable]
     for python, digests in found.items():
-        assert digests == first, python
+        shared = digests.keys() & first.keys()
+
+        assert len(shared) > len(files) - 6, python
+        assert {path: digests[path] for path in shared} == {path: first[path] for path in shared}, python
 
 
 def _pythons() -> list[str]:
