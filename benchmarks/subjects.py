@@ -12,6 +12,9 @@ from benchmarks import reference
 from benchmarks.measure import Subject
 from trading_runtime.backtest.engine import Account, run_general
 from trading_runtime.backtest.market import Market
+from trading_runtime.backtest.metrics import compute_metrics
+from trading_runtime.backtest.result import build_tables
+from trading_runtime.backtest.trace import Trace
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.columns import P, indicator
 from trading_runtime.core.instruments import Instrument, make_rules
@@ -54,7 +57,6 @@ def own_subjects(bars: Bars) -> list[Subject]:
     """Return the runtime's subjects, after checking that both paths and the reference agree."""
     from trading_runtime.backtest.batch import run_batch
     from trading_runtime.backtest.compiled import run_compiled
-    from trading_runtime.backtest.result import build_tables
 
     market, account, count = market_of(bars), Account(START_CASH), len(bars)
     pairs = [{"fast": fast, "slow": slow} for fast in FASTS for slow in SLOWS if fast != slow]
@@ -77,10 +79,17 @@ def own_subjects(bars: Bars) -> list[Subject]:
                 f"not {expected} after {fills}"
             )
     many = [SmaCross({"fast": fast, "slow": slow}) for fast in range(2, 42) for slow in range(50, 200, 6)]
+    trace = run_general(market, single, account)
     gated = [SmaCross(pair) for pair in pairs[:20]]
     return [
         Subject(
             "general path, decide on every bar", lambda: run_general(market, single, account), count, "bars", 1_500_000
+        ),
+        Subject(
+            "tables and metrics of that run",
+            lambda: _derive(market, account, trace),
+            count,
+            "bars",
         ),
         Subject("general path, targets (gated)", lambda: run_general(market, targets, account), count, "bars"),
         Subject(
@@ -130,6 +139,19 @@ def own_subjects(bars: Bars) -> list[Subject]:
             "cells",
         ),
     ]
+
+
+def _derive(market: Market, account: Account, trace: Trace) -> object:
+    """What a finished run is turned into: equity, trades, metrics."""
+    tables = build_tables(market, trace, account.start_cash)
+    return compute_metrics(
+        tables.equity,
+        tables.trades,
+        tables.fills,
+        tables.funding,
+        start_cash=reference.START_CASH,
+        bar_ms=market.bar_ms,
+    )
 
 
 def peer_subjects(bars: Bars) -> tuple[list[Subject], list[str]]:

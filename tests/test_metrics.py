@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -401,19 +400,3 @@ KNOWN = {
     "information_ratio": "-0.923646818984",
     "tracking_error_annual_fraction": "1.63362720308",
 }
-
-
-def test_a_month_of_minutes_takes_milliseconds() -> None:
-    """45,031 bars and 1,000 fills cost about 5 ms; the margin here is for a busy machine."""
-    rows = [(index * 45, 0, UNIT if index % 2 == 0 else -UNIT, 100.0 + index % 7) for index in range(1000)]
-    fills = make_fills(rows, bar_ms=60_000)
-    equity = make_equity(walk(5, 45_031, spread=1e-4), bar_ms=60_000)
-    trades = build_trades(
-        fills, no_funding(), last_close=[100.0], last_time_ms=int(equity.time_ms[-1]), last_bar=45_030
-    )
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        compute_metrics(equity, trades, fills, no_funding(), start_cash=100.0, bar_ms=60_000)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.05, f"{min(seconds) * 1000:.1f} ms"

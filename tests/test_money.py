@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
@@ -137,12 +136,9 @@ def test_an_affordable_quantity_is_paid_with_fee_and_much_more_is_not(
 
 def test_what_is_affordable_of_a_cheap_coin_is_found_at_once() -> None:
     """Where rounding leaves the first guess too dear by one unit, no walk over millions of lots follows."""
-    began = time.perf_counter()
-    quantity = affordable_quantity(1_000_000_002, 1e-7, 0.001, 1.0, 1)
-    seconds = time.perf_counter() - began
+    quantity = affordable_quantity(1_000_000_002, 1e-9, 0.001, 1.0, 1)  # lot by lot this would take hours
 
-    assert quantity > 9.9 * 10**15
-    assert seconds < 0.1
+    assert quantity > 9.9 * 10**17
 
 
 # --- ticks --------------------------------------------------------------------------------------------------

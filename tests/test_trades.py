@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-import numpy as np
 import pytest
 from backtest_samples import HOUR_MS, START_MS, make_fills, make_funding
 from hypothesis import given, settings
@@ -246,18 +243,3 @@ def test_trades_add_up_to_the_change_of_equity(
     closed = ~trades.is_open
     gross = trades.pnl_units + trades.fees_units + trades.funding_units
     assert (trades.realised_units[closed] == gross[closed]).all()
-
-
-def test_a_thousand_fills_take_a_few_milliseconds() -> None:
-    """The work is per fill: 1,000 of them stay far below what a run over 45,000 bars may cost."""
-    rng = np.random.default_rng(1)
-    rows = [(index, 0, int(rng.integers(1, 1000)) * (1 if index % 2 else -1), 100.0) for index in range(1000)]
-    fills = make_fills(rows)
-    best = min(_seconds(fills) for _ in range(5))
-    assert best < 0.05, f"{best * 1000:.1f} ms"  # about 5 ms on an idle machine; the margin is for a busy one
-
-
-def _seconds(fills: FillTable) -> float:
-    start = time.perf_counter()
-    trades_of(fills, last_bar=1000)
-    return time.perf_counter() - start
