@@ -47,6 +47,27 @@ class LongShort(Strategy):
     )
 
 
+class Overlapping(Strategy):
+    """Two comparisons that may hold at once, one with "or equal": the first decides."""
+
+    class Params(Parameters):
+        length = parameter(5, minimum=2, maximum=20, step=1)
+
+    average = indicator("sma", "close", length=P.length, universe=True)
+    slower = indicator("sma", "close", length=P.length * 3, universe=True)
+    targets = where(wrap("close") > average, 0.5, where(slower <= wrap("close"), -0.25, 0.0))
+
+
+class OneSided(Strategy):
+    """A single comparison."""
+
+    class Params(Parameters):
+        length = parameter(5, minimum=2, maximum=20, step=1)
+
+    average = indicator("sma", "close", length=P.length, universe=True)
+    targets = where(average <= wrap("close"), 0.5, 0.1)
+
+
 class Continuous(Strategy):
     """A weight of its own for every bar: not a choice, so the other way of finding changes is taken."""
 
@@ -122,7 +143,7 @@ def as_bytes(market: Market, trace: Trace) -> bytes:
     rows=st.integers(30, 260),
     perpetual=st.booleans(),
     coarse=st.booleans(),
-    kind=st.sampled_from([SmaCross, LongShort, Continuous]),
+    kind=st.sampled_from([SmaCross, LongShort, Continuous, Overlapping, OneSided]),
     length=st.integers(2, 12),
     weight=st.sampled_from([0.3, 0.95, 1.0, 2.5]),
     cash=st.sampled_from([3, 50, 10_000, 5_000_000]),
@@ -146,8 +167,10 @@ def test_both_paths_write_the_same_bytes(
     byte.
     """
     market = random_market(seed, symbols=symbols, rows=rows, perpetual=perpetual, coarse=coarse)
-    parameters = {"fast": length, "slow": 20} if kind is SmaCross else {"length": length}
-    strategy = kind({**parameters, "weight": min(weight, 1.0) if kind is SmaCross else weight})
+    parameters: dict[str, Any] = {"fast": length, "slow": 20} if kind is SmaCross else {"length": length}
+    if "weight" in kind.Params.declared:
+        parameters["weight"] = min(weight, 1.0) if kind is SmaCross else weight
+    strategy = kind(parameters)
     account = Account(cash * 10**8, caps, Permissions(short=short))
     general = run_general(market, strategy, account)
     compiled = run_compiled(market, strategy, account)
@@ -162,7 +185,8 @@ def test_a_batch_row_says_what_a_single_run_says(seed: int, symbols: int, perpet
     """Every metric of a batch row has the digits of the single run's metric, whatever the number of threads."""
     market = random_market(seed, symbols=symbols, rows=200, perpetual=perpetual, coarse=coarse)
     account = Account(10_000 * 10**8, Caps(leverage_max=3.0), Permissions(short=True))
-    chosen = [LongShort({"length": length}) for length in (2, 5, 9, 17)] + [Continuous({"length": 7})]
+    chosen = [kind({"length": length}) for kind in (LongShort, Overlapping, OneSided) for length in (2, 5, 17)]
+    chosen.append(Continuous({"length": 7}))
     rows = run_batch(market, chosen, account, threads=1)
     threaded = run_batch(market, chosen, account, threads=2)
 
