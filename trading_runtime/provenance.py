@@ -51,13 +51,23 @@ def is_dirty() -> bool | None:
     return bool(answer.stdout.strip())
 
 
+def image_digest() -> str | None:
+    """Return the digest of the image this runs in, as its manifest names it (TRADING_RUNTIME_IMAGE_DIGEST)."""
+    return os.environ.get("TRADING_RUNTIME_IMAGE_DIGEST", "").strip() or None
+
+
+def is_in_repository() -> bool:
+    """Return whether this code is a git clone; in an image it is not."""
+    return _repository() is not None
+
+
 def environment() -> dict[str, Any]:
     """Return commit, dirty flag, package, Python and library versions, and platform, for a result's provenance."""
     libraries = {name: sys.modules[name].__version__ for name in _LIBRARIES if name in sys.modules}
     return {
         "commit": code_commit(),
         "dirty": is_dirty(),
-        "image_digest": os.environ.get("TRADING_RUNTIME_IMAGE_DIGEST") or None,
+        "image_digest": image_digest(),
         "package_version": trading_runtime.__version__,
         "python": platform.python_version(),
         "libraries": libraries,

@@ -390,7 +390,12 @@ def _origin(name: str, folders: Sequence[str] | None) -> str | None:
         spec = None
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)
-            spec = find_spec(prefix, search, None) if find_spec is not None else None
+            try:
+                spec = find_spec(prefix, search, None) if find_spec is not None else None
+            except KeyError:
+                # A namespace package inside another that is not imported (google.cloud) cannot be looked into; only
+                # installed packages are made so, and those do not count.
+                return None
             if spec is not None:
                 break
         if spec is None:

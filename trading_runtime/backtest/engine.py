@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from trading_runtime.core.errors import StrategyError, TradingRuntimeError
 from trading_runtime.core.evaluate import ColumnCache, Columns, onto
 from trading_runtime.core.gates import Book, Caps, Guards
 from trading_runtime.core.money import funding_amount, quote_value
+from trading_runtime.core.slot import inputs_class, place_in_strategy, whole_lots
 from trading_runtime.core.state import FundingPaid, SlotDecided, State, apply
 from trading_runtime.core.strategy import Inputs, Permissions, Proposal, Strategy
 from trading_runtime.core.timeframes import iso_time
@@ -48,17 +48,30 @@ class Account:
     name: str = "backtest"
 
 
+class Start(NamedTuple):
+    """Where a run goes on that did not begin at its first bar: the state before the decision at ``slot``, the first
+    one that is made. Its open orders rest from then on; ``slot`` is a bar close, in milliseconds.
+    """
+
+    state: State
+    slot: int
+
+
 def run_general(
     market: Market,
     strategy: Strategy,
     account: Account,
     cache: ColumnCache | None = None,
     progress: Progress | None = None,
+    start: Start | None = None,
 ) -> Trace:
     """Run ``strategy`` over ``market``; returns the trace. Raises StrategyError when the strategy breaks its contract.
 
-    ``progress`` is called now and then with (bars done, bars in all); it cannot change anything.
+    ``progress`` is called now and then with (bars done, bars in all); it cannot change anything. With ``start`` the
+    state comes from there and not from ``account.start_cash``, and nothing happens before its slot.
     """
+    if start is not None:
+        return _Continued(market, strategy, account, cache, progress, start).run()
     return _Run(market, strategy, account, cache, progress).run()
 
 
@@ -107,6 +120,7 @@ class _Run:
         account: Account,
         cache: ColumnCache | None,
         progress: Progress | None = None,
+        state: State | None = None,
     ) -> None:
         self._market = market
         self._progress = progress
@@ -115,9 +129,8 @@ class _Run:
         self._columns = Columns(market.bars, strategy.params.to_json(), cache)
         self._identity = Identity(account.name, type(strategy).__qualname__)
         self._trace = Trace(first_decision_bar(market, strategy))
-        self._matching = Matching(
-            market, State(account.start_cash), self._trace.entries, account.name, self._identity.strategy
-        )
+        begun = State(account.start_cash) if state is None else state
+        self._matching = Matching(market, begun, self._trace.entries, account.name, self._identity.strategy)
         self._instruments = {symbol: market.instruments[symbol] for symbol in market.symbols}
         self._marks = {symbol: fast_reads(mark) for symbol, mark in zip(market.symbols, market.mark, strict=True)}
         self._quote_unit = float(self._instruments[market.symbols[0]].quote_unit)
@@ -343,32 +356,42 @@ class _Run:
         return tuple(self._matching.state.orders.values())
 
 
-def place_in_strategy(error: BaseException, strategy: type[Strategy]) -> str | None:
-    """Return "file:line" of the innermost frame of ``decide`` in an error's traceback, or None when decide is not in
-    it.
+class _Continued(_Run):
+    """A run that takes up a state in the middle: with its orders resting, its funding paid, and what fees in coins left
+    beyond whole lots hidden from the strategy, as a live cycle does.
     """
-    decide = strategy.decide.__code__
-    found = None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code is decide:
-            found = f"{PurePath(decide.co_filename).name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
+
+    def __init__(
+        self,
+        market: Market,
+        strategy: Strategy,
+        account: Account,
+        cache: ColumnCache | None,
+        progress: Progress | None,
+        start: Start,
+    ) -> None:
+        super().__init__(market, strategy, account, cache, progress, start.state)
+        trace, matching = self._trace, self._matching
+        first = trace.first_bar = max(trace.first_bar, (start.slot - market.start_ms) // market.bar_ms - 1)
+        matching.rest(start.state.orders.values(), first + 1)
+        matching.has_news = True  # what woke the strategy before may be unchanged at this bar
+        self._inputs.state = MappingProxyType(dict(start.state.strategy_state))
+        while self._funding_bar() < first:
+            self._funding_next += 1
+
+    def position_of(self, symbol: str) -> float:
+        quantity = self._whole_lots(symbol)
+        return self._instruments[symbol].quantity_float(quantity) if quantity else 0.0
+
+    def entry_price_of(self, symbol: str) -> float:
+        return super().entry_price_of(symbol) if self._whole_lots(symbol) else 0.0
+
+    def _whole_lots(self, symbol: str) -> int:
+        time_ms = self._market.close_time(self._inputs.index)
+        return whole_lots(self._matching.state.quantity(symbol), self._instruments[symbol], time_ms)
 
 
 _NO_GUARDS = Guards()
-_INPUTS_CLASSES: dict[tuple[type, tuple[str, ...]], type[Inputs]] = {}
-
-
-def inputs_class(strategy: type[Strategy], names: tuple[str, ...]) -> type[Inputs]:
-    """Return the Inputs subclass with one slot per declared column: writing a slot is the cheapest way to hand over a
-    value.
-    """
-    key = (strategy, names)
-    if key not in _INPUTS_CLASSES:
-        _INPUTS_CLASSES[key] = type(f"{strategy.__name__}Inputs", (Inputs,), {"__slots__": names})
-    return _INPUTS_CLASSES[key]
 
 
 def make_loader(

@@ -5,16 +5,23 @@ then, assuming that what hurts happens first, reducing stops, then entries (stop
 entered, then take-profits and reducing limits of positions that were there before. Children of an order (``parent``)
 wait for its fill and never trade more than it has filled. Decisions are not made here, and prices and costs come from
 ``core/fills.py``.
+
+Between two bars everything can be written down (``to_json``) and taken up again over later bars (``restore``): that is
+how paper trading survives its processes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
+from typing import Any, Protocol
 
-from trading_runtime.backtest.market import Market, fast_reads
+from trading_runtime.backtest.market import Booleans, fast_reads
 from trading_runtime.backtest.trace import Ended, Entry, Fill
+from trading_runtime.core.bars import Floats
 from trading_runtime.core.errors import AmountError
 from trading_runtime.core.fills import (
+    Execution,
     is_marketable,
     limit_is_reached,
     market_price,
@@ -24,12 +31,51 @@ from trading_runtime.core.fills import (
     stop_is_reached,
     volume_limit,
 )
+from trading_runtime.core.instruments import Instrument, Rules
 from trading_runtime.core.intents import LEG_LENGTH_MAX
 from trading_runtime.core.money import AMOUNT_MAX, affordable_quantity, fee_amount, quote_value
 from trading_runtime.core.orders import client_order_id
 from trading_runtime.core.state import Order, OrderEnded, OrderFilled, OrderPlaced, State, apply
 
 _NEVER = 2**62
+
+
+class MatchedMarket(Protocol):
+    """What matching asks of a market: a backtest's whole ``Market``, or the few bars paper trading goes on with. Rows
+    of every array are bars of the clock, shape (n,).
+    """
+
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]: ...
+
+    @property
+    def execution(self) -> Execution: ...
+
+    @property
+    def start_ms(self) -> int: ...
+
+    @property
+    def bar_ms(self) -> int: ...
+
+    @property
+    def open(self) -> tuple[Floats, ...]: ...
+
+    @property
+    def high(self) -> tuple[Floats, ...]: ...
+
+    @property
+    def low(self) -> tuple[Floats, ...]: ...
+
+    @property
+    def volume(self) -> tuple[Floats, ...]: ...
+
+    @property
+    def tradable(self) -> tuple[Booleans, ...]: ...
+
+    def rules_at(self, symbol_index: int, bar: int) -> Rules: ...
 
 
 class Working:
@@ -78,15 +124,37 @@ class Working:
     def follows_open_parent(self) -> bool:
         return self.parent is not None and not self.parent.done
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for the fill of its parent."""
+        return self.active_bar == _NEVER
+
+    def to_json(self, open_time: int, bar_ms: int) -> dict[str, Any]:
+        """Return plain data between two bars. ``open_time`` is that of bar 0: what is kept is the time from which the
+        order is active, None while it waits; where in a bar it filled matters within that bar only.
+        """
+        return {
+            "order": self.order.to_json(),
+            "active_ms": None if self.waits else open_time + self.active_bar * bar_ms,
+            "filled": self.filled,
+            "filled_before": self.filled_before,
+            "placed_quantity": self.placed_quantity,
+            "rests": self.rests,
+            "triggered": self.triggered,
+            "done": self.done,
+            "parent": None if self.parent is None else self.parent.order.order_id,
+        }
+
 
 class Matching:
-    """Open orders and the account they change. ``entries`` collects what happened; ``state`` is replaced by every
-    event.
+    """Open orders and the account they change. ``entries`` collects what happened, ``successors`` the market order that
+    took the place of a limit order, by the limit's id; ``state`` is replaced by every event.
     """
 
-    def __init__(self, market: Market, state: State, entries: list[Entry], account: str, strategy: str) -> None:
+    def __init__(self, market: MatchedMarket, state: State, entries: list[Entry], account: str, strategy: str) -> None:
         self.state = state
         self.working: list[Working] = []
+        self.successors: dict[str, Order] = {}
         self.has_news = False
         self._market = market
         self._entries = entries
@@ -118,6 +186,64 @@ class Matching:
             working = Working(order, self._index[order.symbol], active if parent is None else _NEVER, parent)
             parents[order.order_id] = working
             self._add(working)
+
+    def place_for(self, parent: Working, order: Order, bar: int) -> None:
+        """Send an order at the close of ``bar`` after its parent, which may have ended since: it waits, or acts at once
+        on its share of what the parent has filled by now.
+        """
+        has_filled = parent.filled_before + parent.filled > 0
+        active = bar + 1 + self._market.execution.latency_bars if has_filled else _NEVER
+        self._add(Working(order, self._index[order.symbol], active, parent))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the open orders, in the order in which they were placed, as plain data that ``restore`` takes up
+        again; ended parents of open orders are among them, ``done``. To be called between two bars.
+        """
+        written: dict[str, Working] = {}
+        for working in self.working:
+            parent = working.parent
+            if parent is not None and parent.done:
+                written[parent.order.order_id] = parent
+            written[working.order.order_id] = working
+        start_ms, bar_ms = self._market.start_ms, self._market.bar_ms
+        return [working.to_json(start_ms, bar_ms) for working in written.values()]
+
+    def restore(self, content: Sequence[Mapping[str, Any]], order_ids: Collection[str]) -> None:
+        """Take up what ``to_json`` wrote: these orders, and no others, are open again. ``order_ids`` are all that were
+        ever placed and that a fallback's id must not repeat.
+        """
+        start_ms, bar_ms = self._market.start_ms, self._market.bar_ms
+        found: dict[str, Working] = {}
+        for item in content:
+            order = order_from_json(item["order"])
+            active = _NEVER if item["active_ms"] is None else (item["active_ms"] - start_ms) // bar_ms
+            working = Working(order, self._index[order.symbol], active)
+            working.filled = item["filled"]
+            working.filled_before = item["filled_before"]
+            working.placed_quantity = item["placed_quantity"]
+            working.rests, working.triggered, working.done = item["rests"], item["triggered"], item["done"]
+            found[order.order_id] = working
+        for item in content:
+            if item["parent"] is not None:
+                # The parent of a parent that has ended is not kept: nothing asks for it any more.
+                found[item["order"]["order_id"]].parent = found.get(item["parent"])
+        self.working = [working for working in found.values() if not working.done]
+        self._order_ids = {*order_ids, *found}
+        self._quiet = None
+        state = self.state
+        orders = {one.order.order_id: one.order.after_fill(one.filled) for one in self.working}
+        self.state = State(state.cash, state.flows, state.positions, orders, state.slot, state.strategy_state)
+
+    def rest(self, orders: Iterable[Order], bar: int) -> None:
+        """Take up orders that rest already, as a state carries them; they act from ``bar`` on."""
+        start_ms, bar_ms = self._market.start_ms, self._market.bar_ms
+        for order in orders:
+            working = Working(order.changed(filled=0), self._index[order.symbol], (order.slot - start_ms) // bar_ms)
+            working.active_bar = max(working.active_bar, bar)  # its last bar counts from when it was placed
+            working.filled = order.filled
+            working.rests = order.kind != "market"
+            self.working.append(working)
+            self._order_ids.add(order.order_id)
 
     def cancel(self, order_id: str, reason: str, bar: int) -> None:
         """End an open order at the close of ``bar``."""
@@ -324,6 +450,7 @@ class Matching:
                 child.parent = fallback
         fallback.placed_quantity = working.placed_quantity
         fallback.filled_before = working.filled_before + working.filled
+        self.successors[order.order_id] = fallback.order
         self._end(working, bar, status, reason)
         self._add(fallback)
         if self._opening is not None:
@@ -394,6 +521,11 @@ class Matching:
             bounds[working.symbol_index] = (max(below, price), above) if acts_below else (below, min(above, price))
         self._quiet = [(symbol, below, above) for symbol, (below, above) in bounds.items()]
         self._quiet_last_bar = last_bar
+
+
+def order_from_json(content: Mapping[str, Any]) -> Order:
+    """Return the order that ``Order.to_json`` wrote."""
+    return Order(**{**content, "fallback": tuple(content.get("fallback", ()))})
 
 
 def _is_reducing_stop(working: Working) -> bool:

@@ -104,11 +104,29 @@ def resolve(proposal: Proposal, state: State, book: Book, slot: int, identity: I
         refusal = refusal_by_gates(order, book)
         if refusal is not None:
             refusals.append(refusal)
+            half = _closing_half(order, refusal, book)
+            if half is not None:
+                orders.append(half)
+                book.accept(half)
         else:
             orders.append(order)
             book.accept(order)
     strategy_state = state.strategy_state if proposal.state is None else proposal.state
     return Decision(slot, intents, tuple(cancels), tuple(orders), tuple(refusals), strategy_state, reasons)
+
+
+def _closing_half(order: Order, refusal: Refusal, book: Book) -> Order | None:
+    """Return the part of a refused order that only closes the position, if what refused it guards new risk alone: a
+    halt never blocks a close. A backtest knows none of those gates.
+    """
+    held = book.quantities.get(order.symbol, 0)
+    if refusal.gate not in ("control", "risk_state", "breakers", "data_quality"):
+        return None
+    if order.kind != "market" or held * order.side >= 0 or order.quantity <= abs(held):
+        return None
+    lot = book.rules[order.symbol].lot
+    half = order.changed(quantity=abs(held) // lot * lot, reduce_only=True)
+    return half if half.quantity and refusal_by_gates(half, book) is None else None
 
 
 def checked_proposal(proposal: Proposal) -> tuple[tuple[Intent, ...], tuple[str, ...]]:

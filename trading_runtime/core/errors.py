@@ -6,10 +6,16 @@
     │   └── BarsError        candles that cannot be trusted
     ├── OutputError          a result cannot be written                             exit 73
     ├── StrategyError        a strategy broke its contract                          exit 70
-    └── AmountError          an amount left the range that integers here may have   exit 70
+    ├── AmountError          an amount left the range that integers here may have   exit 70
+    ├── TemporaryError       nothing was sent, a retry is safe                      exit 75
+    │   ├── StoreUnavailable
+    │   └── ExchangeUnavailable
+    ├── FateUnknown          an order may or may not have reached the exchange      exit 76
+    └── HaltError            trading must stop until a person has looked            exit 78
+        └── StoreDamaged
 
 A *refusal* (a gate said no) is not an error: it is a normal result, see ``intents``.
-Exit codes 64 and 65 are Argo's own and never used; 75, 76 and 78 belong to the live cycle.
+Exit codes 64 and 65 are Argo's own and never used.
 """
 
 from __future__ import annotations
@@ -21,7 +27,10 @@ EXIT_FINDING = 3  # a check that ran to its end and said no: quality, verify, co
 EXIT_DATA = 66  # EX_NOINPUT of sysexits.h
 EXIT_STRATEGY = 70  # EX_SOFTWARE
 EXIT_OUTPUT = 73  # EX_CANTCREAT
+EXIT_TEMPORARY = 75  # EX_TEMPFAIL: nothing was sent, a retry is safe
+EXIT_UNKNOWN = 76  # the fate of an order is unknown: the next cycle asks before it acts
 EXIT_CONFIGURATION = 77  # EX_NOPERM in sysexits.h; here: configuration or credentials, as for the live cycle
+EXIT_HALT = 78  # risk halt: no new risk until a person has looked
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -57,6 +66,36 @@ class StrategyError(TradingRuntimeError):
     """A strategy declared or returned something that its contract does not allow."""
 
     exit_code = EXIT_STRATEGY
+
+
+class TemporaryError(TradingRuntimeError):
+    """Something needed is not there right now; nothing was sent."""
+
+    exit_code = EXIT_TEMPORARY
+
+
+class StoreUnavailable(TemporaryError):
+    """The store cannot be reached, read or written. What was to be written may or may not be there."""
+
+
+class ExchangeUnavailable(TemporaryError):
+    """The exchange did not answer a question, or refused to for now. Never raised for an order that was sent."""
+
+
+class FateUnknown(TradingRuntimeError):
+    """An order or a cancel was sent and its answer is missing or says nothing: ask before acting."""
+
+    exit_code = EXIT_UNKNOWN
+
+
+class HaltError(TradingRuntimeError):
+    """Trading must not go on until a person has looked."""
+
+    exit_code = EXIT_HALT
+
+
+class StoreDamaged(HaltError):
+    """A document is missing where one must be, unreadable, or fails its checksum."""
 
 
 class AmountError(TradingRuntimeError):

@@ -12,6 +12,7 @@ order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from trading_runtime.core.errors import StrategyError
@@ -45,7 +46,12 @@ class Caps(NamedTuple):
 
 
 class Guards(NamedTuple):
-    """What live trading knows and a backtest takes for granted; every False means: no new risk."""
+    """What live trading knows and a backtest takes for granted; every False means: no new risk.
+
+    ``distrusted_symbols`` take no new risk either. Of ``frozen_symbols`` one does not even know what is held, because
+    an order that reduces may or may not have been done: of them spot is not traded at all, lest coins be sold twice.
+    ``details`` gives the reasons by gate, those of a distrusted symbol under ``data_quality:<symbol>``.
+    """
 
     armed: bool = True
     mode_allows_orders: bool = True
@@ -54,6 +60,12 @@ class Guards(NamedTuple):
     risk_state_allows_risk: bool = True
     breakers_allow_risk: bool = True
     distrusted_symbols: frozenset[str] = frozenset()
+    frozen_symbols: frozenset[str] = frozenset()
+    details: Mapping[str, str] = MappingProxyType({})
+
+    def detail(self, gate: str, otherwise: str) -> str:
+        """What a refusal of ``gate`` says: the reason that was given (for ``data_quality`` by symbol), or this."""
+        return self.details.get(gate, otherwise)
 
 
 class Book:
@@ -165,23 +177,27 @@ class Book:
 
 
 def _armed(order: Order, book: Book, reduces: bool) -> str | None:
-    return None if book.guards.armed else "the account is not armed"
+    return None if book.guards.armed else book.guards.detail("armed", "the account is not armed")
 
 
 def _mode(order: Order, book: Book, reduces: bool) -> str | None:
-    return None if book.guards.mode_allows_orders else "this mode sends no orders"
+    return None if book.guards.mode_allows_orders else book.guards.detail("mode", "this mode sends no orders")
 
 
 def _control(order: Order, book: Book, reduces: bool) -> str | None:
-    return None if reduces or book.guards.control_allows_risk else "halted or paused: only reductions pass"
+    if reduces or book.guards.control_allows_risk:
+        return None
+    return book.guards.detail("control", "halted or paused: only reductions pass")
 
 
 def _lease(order: Order, book: Book, reduces: bool) -> str | None:
-    return None if book.guards.lease_held else "another process holds the lease"
+    return None if book.guards.lease_held else book.guards.detail("lease", "another process holds the lease")
 
 
 def _risk_state(order: Order, book: Book, reduces: bool) -> str | None:
-    return None if reduces or book.guards.risk_state_allows_risk else "the risk state allows reductions only"
+    if reduces or book.guards.risk_state_allows_risk:
+        return None
+    return book.guards.detail("risk_state", "the risk state allows reductions only")
 
 
 def _symbol(order: Order, book: Book, reduces: bool) -> str | None:
@@ -225,7 +241,9 @@ def _caps(order: Order, book: Book, reduces: bool) -> str | None:
 
 
 def _breakers(order: Order, book: Book, reduces: bool) -> str | None:
-    return None if reduces or book.guards.breakers_allow_risk else "a drawdown or loss breaker has tripped"
+    if reduces or book.guards.breakers_allow_risk:
+        return None
+    return book.guards.detail("breakers", "a drawdown or loss breaker has tripped")
 
 
 def _cash(order: Order, book: Book, reduces: bool) -> str | None:
@@ -252,7 +270,16 @@ def _permissions(order: Order, book: Book, reduces: bool) -> str | None:
 
 
 def _data_quality(order: Order, book: Book, reduces: bool) -> str | None:
-    return None if reduces or order.symbol not in book.guards.distrusted_symbols else "the symbol's data is not trusted"
+    guards = book.guards
+    if order.symbol in guards.frozen_symbols and not (order.reduce_only and _is_contract(order, book)):
+        return guards.detail(f"data_quality:{order.symbol}", "what is held of the symbol is not known")
+    if reduces or order.symbol not in guards.distrusted_symbols:
+        return None
+    return book.guards.detail(f"data_quality:{order.symbol}", "the symbol's data is not trusted")
+
+
+def _is_contract(order: Order, book: Book) -> bool:
+    return book.instruments[order.symbol].kind != "spot"
 
 
 def _router(order: Order, book: Book, reduces: bool) -> str | None:

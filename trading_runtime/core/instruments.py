@@ -7,9 +7,10 @@ carry the date they hold from, so that a backtest over years meets the filters o
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Any, Literal
 
 from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.core.money import AMOUNT_MAX
@@ -98,6 +99,30 @@ class Instrument:
     def money_text(self, units: int) -> str:
         """Return the exact decimal string of an amount of quote money."""
         return decimal_text(units * self.quote_unit)
+
+
+def instrument_to_json(instrument: Instrument) -> dict[str, Any]:
+    """Return plain data that ``instrument_from_json`` turns back into an equal instrument."""
+    return {
+        "symbol": instrument.symbol,
+        "quantity_unit": str(instrument.quantity_unit),
+        "quote_unit": str(instrument.quote_unit),
+        "rules": [asdict(rules) for rules in instrument.rules],
+    }
+
+
+def instrument_from_json(content: Mapping[str, Any]) -> Instrument:
+    """Return the instrument; raises ConfigurationError, KeyError or TypeError when it is not one."""
+    base, quote, kind = split_symbol(content["symbol"])
+    return Instrument(
+        content["symbol"],
+        kind,
+        base,
+        quote,
+        Decimal(content["quantity_unit"]),
+        Decimal(content["quote_unit"]),
+        tuple(Rules(**rules) for rules in content["rules"]),
+    )
 
 
 def decimal_text(value: Decimal) -> str:

@@ -74,9 +74,11 @@ class Order:
 
     def after_fill(self, quantity: int) -> Order:
         """Return the order with ``quantity`` more units filled."""
-        content = {name: getattr(self, name) for name in self.__slots__}
-        content["filled"] += quantity
-        return Order(**content)
+        return self.changed(filled=self.filled + quantity)
+
+    def changed(self, **values: Any) -> Order:
+        """Return the order with other values of some of its fields."""
+        return Order(**{**{name: getattr(self, name) for name in self.__slots__}, **values})
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults."""
@@ -146,6 +148,19 @@ class CashMoved:
         self.reason = reason
 
 
+class BaseFeePaid:
+    """A fill's fee was taken from the coins themselves: ``quantity`` units, worth ``value`` quote units at the fill's
+    price. Booked as coins sold for ``value`` that the fee took at once: cash does not change, fees grow by ``value``.
+    """
+
+    __slots__ = ("quantity", "symbol", "value")
+
+    def __init__(self, symbol: str, quantity: int, value: int) -> None:
+        self.symbol = symbol
+        self.quantity = quantity
+        self.value = value
+
+
 class SlotDecided:
     """A decision was made for the bar that closed at ``slot``; ``strategy_state`` is what the strategy carries on."""
 
@@ -156,7 +171,7 @@ class SlotDecided:
         self.strategy_state = strategy_state
 
 
-Event = OrderPlaced | OrderFilled | OrderEnded | FundingPaid | CashMoved | SlotDecided
+Event = OrderPlaced | OrderFilled | OrderEnded | FundingPaid | CashMoved | BaseFeePaid | SlotDecided
 
 
 class State:
@@ -289,6 +304,9 @@ def apply(state: State, event: Event) -> State:
     elif isinstance(event, CashMoved):
         cash += event.amount
         flows += event.amount
+    elif isinstance(event, BaseFeePaid):
+        position = positions.get(event.symbol) or Position(event.symbol)
+        positions = {**positions, event.symbol: position.filled(-1, event.quantity, event.value, event.value)}
     else:
         raise StrategyError(f"{type(event).__name__} is no event of an account")
     return State(cash, flows, positions, orders, slot, strategy_state)

@@ -10,8 +10,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from trading_runtime.backtest.engine import Account, inputs_class
+from trading_runtime.backtest.engine import Account
 from trading_runtime.backtest.market import Market
+from trading_runtime.core.slot import inputs_class
 from trading_runtime.core.state import Order
 from trading_runtime.core.strategy import Inputs, Permissions, Strategy
 from trading_runtime.verify.cuts import Cut
