@@ -1,0 +1,203 @@
+"""The port to an exchange: what a cycle asks and tells it, in exact decimals, and how each answer may fail.
+
+    question fails          ExchangeUnavailable   (retried inside the adapter, limited in attempts and seconds)
+    place: exchange refused NotPlaced             (certain: there is no such order)
+    place: anything else    FateUnknown           (timeout, 5xx, cut connection, an answer that makes no sense)
+
+An adapter never repeats ``place`` or ``cancel``. Credentials that are missing or refused are ConfigurationError. No
+secret and no signed address is ever part of an error's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Literal, NamedTuple, Protocol
+
+from trading_runtime.core.bars import Bars
+from trading_runtime.core.errors import TradingRuntimeError
+from trading_runtime.core.instruments import Instrument
+from trading_runtime.core.state import Order
+
+Status = Literal["open", "filled", "cancelled", "expired", "rejected"]
+
+
+class NotPlaced(TradingRuntimeError):
+    """The exchange certainly has no such order. ``reason`` is one word for the journal:
+
+    rejected      it does not want this order: final
+    duplicate     it has one under this id already: ask for that one
+    too_late      the request was older than its validity window
+    rate_limit    too many requests; ``retry_seconds`` says when to come back, if known
+    post_only     a post-only order that would have taken
+    funds         not enough money or coins
+    filters       quantity, price or value against the market's filters
+    unreachable   no connection came about: not one byte was sent
+    """
+
+    def __init__(self, reason: str, message: str, *, retry_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_seconds = retry_seconds
+
+
+class Capabilities(NamedTuple):
+    """What an exchange can do.
+
+    validity_window_ms      a request whose stamp is older is refused by the exchange; None: it knows no such window
+    all_open_orders         open orders can be asked for without naming a symbol
+    kinds                   kinds of orders that may rest there
+    reduce_only             whether orders can be marked so (contracts)
+    keeps_brackets          children, bars_max and fallback of an order are the exchange's business (simulated)
+    """
+
+    validity_window_ms: int | None
+    all_open_orders: bool
+    kinds: frozenset[str]
+    reduce_only: bool
+    keeps_brackets: bool
+
+
+class Balance(NamedTuple):
+    """One asset of the account: ``total`` includes what open orders lock."""
+
+    free: Decimal
+    total: Decimal
+
+
+class OrderReport(NamedTuple):
+    """What the exchange says about one order. ``filled`` is cumulative, in base units.
+
+    ``client_order_id`` is empty for an order that was placed without one. ``successor`` is the order that took its
+    place by the exchange's own doing: only where ``keeps_brackets``.
+    """
+
+    client_order_id: str
+    exchange_order_id: str
+    symbol: str
+    side: int
+    kind: str
+    quantity: Decimal
+    filled: Decimal
+    price: float | None
+    status: Status
+    reduce_only: bool
+    time_ms: int
+    reason: str = ""
+    successor: Order | None = None
+
+
+class Fee(NamedTuple):
+    """What a fill cost, in whatever asset the exchange took it; negative is a rebate."""
+
+    asset: str
+    amount: Decimal
+
+
+class Trade(NamedTuple):
+    """One fill of one of the account's orders. ``trade_id`` is unique within its symbol; ``value`` is in quote money;
+    trades are in the order they happened when sorted by (time_ms, sequence).
+    """
+
+    trade_id: str
+    sequence: int
+    client_order_id: str
+    exchange_order_id: str
+    symbol: str
+    side: int
+    quantity: Decimal
+    price: float
+    value: Decimal
+    fees: tuple[Fee, ...]
+    time_ms: int
+    is_maker: bool
+
+
+class FundingPayment(NamedTuple):
+    """A perpetual's funding: ``amount`` in quote money, positive when the account paid."""
+
+    payment_id: str
+    symbol: str
+    amount: Decimal
+    time_ms: int
+
+
+class Feed(Protocol):
+    """Where closed bars come from."""
+
+    @property
+    def name(self) -> str:
+        """What the journal calls this source: an exchange's id, or the files' names."""
+        ...
+
+    def server_time_ms(self) -> int:
+        """Return the time by the source's own clock."""
+        ...
+
+    def newest_close(self, timeframe: str, after: int | None) -> int | None:
+        """Return the close time of the newest closed bar; None when none is newer than ``after``.
+
+        A source that plays back history returns the bar that follows ``after``, or its first one.
+        """
+        ...
+
+    def bars(self, symbol: str, timeframe: str, count: int, close_ms: int) -> Bars:
+        """Return the ``count`` closed bars of which the last closed at ``close_ms``, or fewer when the symbol is
+        younger; raises DataError when the newest is not there yet, one is missing or one cannot be.
+        """
+        ...
+
+
+class Exchange(Feed, Protocol):
+    """An account at an exchange. One instance serves one process; it may keep connections, never decisions."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
+        """Return filters and fees as they are now; raises ConfigurationError for a symbol that is not traded."""
+        ...
+
+    def balances(self) -> Mapping[str, Balance]:
+        """Return every asset that is not zero."""
+        ...
+
+    def positions(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return the signed quantity of each perpetual that is not flat; spot is in the balances."""
+        ...
+
+    def open_orders(self, symbols: Sequence[str]) -> list[OrderReport]:
+        """Return all open orders of the account where ``all_open_orders``, else those of ``symbols``."""
+        ...
+
+    def order(self, order: Order) -> OrderReport | None:
+        """Ask for an order by its client order id; None when the exchange knows no such order. ``order`` is what was or
+        would have been sent: symbol and kind say where to ask.
+        """
+        ...
+
+    def place(self, order: Order, stamp_ms: int) -> OrderReport:
+        """Send one order, once, stamped with ``stamp_ms`` (the exchange's time at which it was claimed)."""
+        ...
+
+    def cancel(self, order: Order, stamp_ms: int) -> None:
+        """Ask to end an order, once. Returns also when there is none to end: ``order`` tells what became of it. Raises
+        FateUnknown when it is not known whether the request arrived.
+        """
+        ...
+
+    def trades(self, report: OrderReport) -> list[Trade]:
+        """Return the fills of one order that the exchange shows by now, in the order they happened."""
+        ...
+
+    def trades_since(self, symbol: str, since_ms: int) -> list[Trade]:
+        """Return the account's fills in ``symbol`` from ``since_ms`` on, in the order they happened."""
+        ...
+
+    def funding_since(self, symbol: str, since_ms: int) -> list[FundingPayment]:
+        """Return funding payments from ``since_ms`` on; none for spot."""
+        ...
+
+    def quote_price(self, asset: str, quote: str) -> float | None:
+        """Return what one ``asset`` costs in ``quote`` right now, None when there is no such market: for fees."""
+        ...
