@@ -23,7 +23,7 @@ from trading_runtime.strategies import REGISTERED
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / "trading_runtime/local/local.json"
 PARTS = ROOT / "tests/data/parts"
-EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".json", ".yaml"))
+EXAMPLES = [ROOT / "examples" / name for name in ("breakout.json", "buy_and_hold.yaml", "momentum_rotation.json")]
 FILES = {"result.json", "journal.jsonl", "equity.parquet", "fills.parquet", "trades.parquet", "chart.parquet"}
 
 Capture = pytest.CaptureFixture[str]

@@ -40,7 +40,7 @@ from trading_runtime.strategies.registry import find_strategy
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ROOT / "tests/data/parts"
 LOCAL = ROOT / "trading_runtime/local/local.json"
-EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in (".json", ".yaml"))
+EXAMPLES = [ROOT / "examples" / name for name in ("breakout.json", "buy_and_hold.yaml", "momentum_rotation.json")]
 
 Write = Callable[..., Path]
 BASE: dict[str, Any] = {"strategy": {"class": "sma_cross", "fast": 20}, "data": [{"path": "bars.parquet"}]}

@@ -10,14 +10,18 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trading_runtime.backtest.engine import Account
-from trading_runtime.backtest.market import FundingRate, Market
-from trading_runtime.config.funding_files import read_funding_file
-from trading_runtime.config.schema import DataSettings, Settings, SymbolSettings
+from trading_runtime.config.schema import (
+    AccountSettings,
+    DataSettings,
+    FundingSettings,
+    QualitySettings,
+    Settings,
+    SymbolSettings,
+)
 from trading_runtime.config.strategies import load_strategy
 from trading_runtime.core.bars import Bars, resample
 from trading_runtime.core.errors import BarsError, ConfigurationError, DataError, nearest_name
@@ -28,12 +32,21 @@ from trading_runtime.core.money import AMOUNT_MAX
 from trading_runtime.core.strategy import Permissions
 from trading_runtime.core.timeframes import HOUR_MS, iso_time, parse_time
 
+if TYPE_CHECKING:
+    # The engine is imported where it is used: a live cycle builds instruments and caps without it.
+    from trading_runtime.backtest.engine import Account
+    from trading_runtime.backtest.market import FundingRate, Market
+    from trading_runtime.config.cycle_schema import CycleSettings
+
 __all__ = [
+    "account_terms",
     "build_account",
     "build_execution",
     "build_instrument",
     "build_market",
     "constant_funding",
+    "load_file",
+    "load_funding",
     "load_strategy",
 ]
 
@@ -53,6 +66,8 @@ def build_market(settings: Settings, folder: Path) -> tuple[Market, list[dict[st
     """Return the market of a run, and the manifests of everything that was read for it: candles first, then
     funding files.
     """
+    from trading_runtime.backtest.market import Market
+
     bars, manifests = _load_all_bars(settings, folder)
     _refuse_strangers("instruments", settings.instruments, bars)
     _refuse_strangers("funding", settings.funding, bars)
@@ -60,17 +75,12 @@ def build_market(settings: Settings, folder: Path) -> tuple[Market, list[dict[st
     execution = build_execution(settings)
     funding: dict[str, Sequence[FundingRate]] = {}
     for symbol, wanted in settings.funding.items():
-        if (wanted.rate is None) == (wanted.path is None):
-            raise ConfigurationError(f"funding.{symbol}: give either rate or path, exactly one of them")
-        if instruments[symbol].kind != "perpetual":
-            raise ConfigurationError(f"funding.{symbol}: spot pays no funding; remove the section")
-        if wanted.path is not None:
-            funding[symbol], manifest = read_funding_file(folder / wanted.path, symbol)
+        series = bars[symbol]
+        first, last = int(series.open_time[0]) + series.bar_ms, int(series.open_time[-1]) + series.bar_ms
+        funding[symbol], manifest = load_funding(instruments[symbol], wanted, folder, first, last)
+        if manifest is not None:
             manifests.append(manifest)
-            _refuse_funding_elsewhere(funding[symbol], bars[symbol], wanted.path)
-        else:
-            assert wanted.rate is not None
-            funding[symbol] = constant_funding(bars[symbol], wanted.rate, wanted.interval_hours)
+            _refuse_funding_elsewhere(funding[symbol], series, str(wanted.path))
     return Market(bars, instruments, execution, funding), manifests
 
 
@@ -78,8 +88,14 @@ def build_account(settings: Settings, market: Market) -> Account:
     """Return the account in the units of the market's money. Its name is fixed: a run's name must not reach
     its order ids.
     """
-    wanted = settings.account
-    instrument = market.instruments[market.symbols[0]]
+    from trading_runtime.backtest.engine import Account
+
+    cash, caps, permissions = account_terms(settings.account, market.instruments[market.symbols[0]])
+    return Account(start_cash=cash, caps=caps, permissions=permissions)
+
+
+def account_terms(wanted: AccountSettings, instrument: Instrument) -> tuple[int, Caps, Permissions]:
+    """Return cash in units of the instrument's quote money, caps and permissions."""
 
     def units(name: str, money: float | str | None) -> int | None:
         if money is None:
@@ -103,15 +119,15 @@ def build_account(settings: Settings, market: Market) -> Account:
         symbol_notional_max=units("symbol_notional_max", wanted.symbol_notional_max),
         leverage_max=wanted.leverage_max,
     )
-    return Account(start_cash=cash, caps=caps, permissions=Permissions(short=wanted.short))
+    return cash, caps, Permissions(short=wanted.short)
 
 
-def build_execution(settings: Settings) -> Execution:
+def build_execution(settings: Settings | CycleSettings) -> Execution:
     """Return how the simulated exchange executes."""
     return Execution(**msgspec.structs.asdict(settings.execution))
 
 
-def build_instrument(settings: Settings, symbol: str) -> Instrument:
+def build_instrument(settings: Settings | CycleSettings, symbol: str) -> Instrument:
     """Return the instrument of ``symbol``: its own settings over those of ``instrument``, dated rules over
     both.
     """
@@ -145,12 +161,38 @@ def build_instrument(settings: Settings, symbol: str) -> Instrument:
     return Instrument(symbol, kind, base, quote, units["quantity_unit"], units["quote_unit"], tuple(rules))
 
 
+def load_funding(
+    instrument: Instrument, wanted: FundingSettings, folder: Path, first_ms: int, last_ms: int
+) -> tuple[Sequence[FundingRate], dict[str, Any] | None]:
+    """Return the rates that settings name for ``instrument``, with the manifest of the file they are from.
+
+    A constant rate is given from ``first_ms`` to ``last_ms``, both included; a file's rates are all of them.
+    """
+    symbol = instrument.symbol
+    if (wanted.rate is None) == (wanted.path is None):
+        raise ConfigurationError(f"funding.{symbol}: give either rate or path, exactly one of them")
+    if instrument.kind != "perpetual":
+        raise ConfigurationError(f"funding.{symbol}: spot pays no funding; remove the section")
+    if wanted.path is not None:
+        from trading_runtime.config.funding_files import read_funding_file
+
+        return read_funding_file(folder / wanted.path, symbol)
+    assert wanted.rate is not None
+    return _constant_funding(first_ms, last_ms, wanted.rate, wanted.interval_hours), None
+
+
 def constant_funding(bars: Bars, rate: float, interval_hours: int) -> list[FundingRate]:
     """Return ``rate`` at every whole interval since midnight UTC that lies within the bars' closes.
 
     An interval that does not divide the day starts again at each midnight, as exchanges do.
     """
     first, last = int(bars.open_time[0]) + bars.bar_ms, int(bars.open_time[-1]) + bars.bar_ms
+    return _constant_funding(first, last, rate, interval_hours)
+
+
+def _constant_funding(first: int, last: int, rate: float, interval_hours: int) -> list[FundingRate]:
+    from trading_runtime.backtest.market import FundingRate
+
     day_ms, step = 24 * HOUR_MS, interval_hours * HOUR_MS
     times = (
         time_ms
@@ -167,7 +209,7 @@ def _load_all_bars(settings: Settings, folder: Path) -> tuple[dict[str, Bars], l
     start = None if period.start is None else parse_time(period.start)
     end = None if period.end is None else parse_time(period.end)
     for index, wanted in enumerate(settings.data):
-        loaded, manifest = _load_bars(settings, wanted, index, folder / wanted.path)
+        loaded, manifest = load_file(wanted, settings.quality, folder, f"data.{index}")
         if loaded.symbol in bars:
             raise ConfigurationError(f"data.{index}: {loaded.symbol} is given twice; keep one file per symbol")
         try:
@@ -178,14 +220,14 @@ def _load_all_bars(settings: Settings, folder: Path) -> tuple[dict[str, Bars], l
     return bars, manifests
 
 
-def _load_bars(settings: Settings, wanted: DataSettings, index: int, path: Path) -> tuple[Bars, dict[str, Any]]:
+def load_file(wanted: DataSettings, quality: QualitySettings, folder: Path, key: str) -> tuple[Bars, dict[str, Any]]:
+    """Return the bars of one file, resampled as wanted, with its manifest; ``key`` is where settings name it."""
     # Imported here: reading candles loads pyarrow, which a configuration that is wrong never needs.
     from trading_runtime.data.files import load_bars
 
-    quality = settings.quality
     try:
         loaded = load_bars(
-            path,
+            folder / wanted.path,
             symbol=wanted.symbol,
             timeframe=wanted.timeframe,
             gaps=quality.gaps,
@@ -195,7 +237,7 @@ def _load_bars(settings: Settings, wanted: DataSettings, index: int, path: Path)
             time_unit=wanted.time_unit,
         )
     except DataError as error:
-        raise type(error)(_in_words_of_settings(str(error), index)) from error
+        raise type(error)(_in_words_of_settings(str(error), key)) from error
     bars, manifest = loaded.bars, dict(loaded.manifest)
     if wanted.resample is not None and wanted.resample != bars.timeframe:
         bars = resample(bars, wanted.resample)
@@ -205,7 +247,7 @@ def _load_bars(settings: Settings, wanted: DataSettings, index: int, path: Path)
     return bars, manifest
 
 
-def _in_words_of_settings(message: str, index: int) -> str:
+def _in_words_of_settings(message: str, key: str) -> str:
     """Return an error about candles with the settings to change instead of the options of ``trading-runtime
     data``.
     """
@@ -213,10 +255,10 @@ def _in_words_of_settings(message: str, index: int) -> str:
         (r"--gaps fill", "quality.gaps=fill"),
         (r"--drop-errors", "quality.drop_errors=true"),
         (r"--quality ([A-D])", r"quality.minimum=\1"),
-        (r"--symbol (\S+)", rf"data.{index}.symbol=\1"),
-        (r"--timeframe (\S+)", rf"data.{index}.timeframe=\1"),
-        (r"--column (\w+)=", rf"data.{index}.columns.\1="),
-        (r"--time-unit", f"data.{index}.time_unit"),
+        (r"--symbol (\S+)", rf"{key}.symbol=\1"),
+        (r"--timeframe (\S+)", rf"{key}.timeframe=\1"),
+        (r"--column (\w+)=", rf"{key}.columns.\1="),
+        (r"--time-unit", f"{key}.time_unit"),
     ):
         message = re.sub(option, setting, message)
     return message

@@ -15,12 +15,12 @@ import types
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from trading_runtime.config.files import Tree
-from trading_runtime.config.schema import Settings
+from trading_runtime.config.schema import Section, Settings
 from trading_runtime.core.errors import ConfigurationError, nearest_name
 from trading_runtime.core.instruments import decimal_text
 from trading_runtime.core.timeframes import parse_time
@@ -37,6 +37,8 @@ _WORDS = {
 }
 _BOUNDS = {">": "above", ">=": "at least", "<": "below", "<=": "at most"}
 
+Root = TypeVar("Root", bound=Section)
+
 
 class SettingError(Exception):
     """A setting that is wrong: its dotted key and what is wrong with it."""
@@ -48,14 +50,18 @@ class SettingError(Exception):
 
 
 def check_settings(tree: Tree, texts: Mapping[str, str]) -> Settings:
-    """Return the settings a tree of plain values describes; raises SettingError for the first thing that is
-    wrong.
+    """Return the settings of a backtest that a tree of plain values describes; see ``check_tree``."""
+    return check_tree(tree, texts, Settings)
+
+
+def check_tree(tree: Tree, texts: Mapping[str, str], root: type[Root]) -> Root:
+    """Return what a tree of plain values describes, with ``root`` as its schema; raises SettingError for the
+    first thing that is wrong.
 
     ``texts`` holds what people wrote on the command line or in the environment, by key: where the schema
     wants text, ``20240131`` is text although it reads as a number.
     """
-    settings: Settings = msgspec.convert(_checked(tree, Settings, "", texts), Settings)
-    return settings
+    return msgspec.convert(_checked(tree, root, "", _Source(texts, root)), root)
 
 
 def section_of(kind: Any) -> type[msgspec.Struct] | None:
@@ -80,12 +86,19 @@ def fields_of(section: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldI
 
 def is_marked(kind: Any, mark: str) -> bool:
     """Whether a field's type carries a mark such as ``decimal`` in the ``extra`` of its Meta."""
+    return mark_of(kind, mark) is not None
+
+
+def mark_of(kind: Any, mark: str) -> Any | None:
+    """Return what a mark in the ``extra`` of a field's Meta says, None when the type does not carry it."""
     if get_origin(kind) is Annotated:
-        metas = kind.__metadata__
-        return any(isinstance(meta, msgspec.Meta) and mark in (meta.extra or {}) for meta in metas) or is_marked(
-            kind.__origin__, mark
-        )
-    return _is_union(kind) and any(is_marked(member, mark) for member in get_args(kind))
+        for meta in kind.__metadata__:
+            if isinstance(meta, msgspec.Meta) and mark in (meta.extra or {}):
+                return (meta.extra or {})[mark]
+        return mark_of(kind.__origin__, mark)
+    if _is_union(kind):
+        return next((found for member in get_args(kind) if (found := mark_of(member, mark)) is not None), None)
+    return None
 
 
 def dotted(key: str, name: object) -> str:
@@ -99,17 +112,24 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
 
 
-def _checked(value: Any, kind: Any, key: str, texts: Mapping[str, str]) -> Any:
+class _Source(NamedTuple):
+    """What a check must know beside the value: what people wrote outside the file, by key, and the schema."""
+
+    texts: Mapping[str, str]
+    root: type[Section]
+
+
+def _checked(value: Any, kind: Any, key: str, source: _Source) -> Any:
     if value is None:
         return _leaf(None, kind, key, {})
     section = section_of(kind)
     if section is not None:
-        return _checked_section(value, section, key, texts)
+        return _checked_section(value, section, key, source)
     item = item_of(kind, dict)
     if item is not None:
         if not isinstance(value, dict):
             raise SettingError(key, f"must be a section, not {shown(value)}")
-        checked = {name: _checked(inner, item, dotted(key, name), texts) for name, inner in value.items()}
+        checked = {name: _checked(inner, item, dotted(key, name), source) for name, inner in value.items()}
         if key == "strategy" and not checked.get("class"):
             raise SettingError("strategy.class", 'is missing: name a strategy, for example {"class": "buy_and_hold"}')
         return checked
@@ -117,21 +137,23 @@ def _checked(value: Any, kind: Any, key: str, texts: Mapping[str, str]) -> Any:
     if item is not None:
         if not isinstance(value, list):
             raise SettingError(key, f"must be a list, not {shown(value)}")
-        checked_items = [_checked(inner, item, dotted(key, index), texts) for index, inner in enumerate(value)]
+        checked_items = [_checked(inner, item, dotted(key, index), source) for index, inner in enumerate(value)]
         if not checked_items and key == "data":
             raise SettingError(
                 key,
                 'is empty: name at least one file of candles, for example [{"path": "BTC-USDT-1h.parquet"}]',
             )
+        if not checked_items:
+            _leaf([], kind, key, {})  # whether a list may be empty is for its type to say
         return checked_items
     if is_marked(kind, "decimal"):
-        return _decimal(texts.get(key, value), key)
+        return _decimal(source.texts.get(key, value), key)
     if is_marked(kind, "time"):
-        return _time(texts.get(key, value), key)
-    return _leaf(value, kind, key, texts)
+        return _time(source.texts.get(key, value), key)
+    return _leaf(value, kind, key, source.texts)
 
 
-def _checked_section(value: Any, section: type[msgspec.Struct], key: str, texts: Mapping[str, str]) -> Tree:
+def _checked_section(value: Any, section: type[msgspec.Struct], key: str, source: _Source) -> Tree:
     fields = fields_of(section)
     if not isinstance(value, dict):
         raise SettingError(
@@ -139,29 +161,29 @@ def _checked_section(value: Any, section: type[msgspec.Struct], key: str, texts:
         )
     for name in value:
         if name not in fields:
-            raise SettingError(dotted(key, name), unknown_key(name, list(fields)))
+            raise SettingError(dotted(key, name), unknown_key(name, list(fields), source.root))
     for name, field in fields.items():
         if field.required and name not in value:
             raise SettingError(dotted(key, name), f"is missing: {_description(field.type)}")
     return {
-        name: _checked(value[name], fields[name].type, dotted(key, name), texts) for name in fields if name in value
+        name: _checked(value[name], fields[name].type, dotted(key, name), source) for name in fields if name in value
     }
 
 
-def unknown_key(name: str, known: list[str]) -> str:
+def unknown_key(name: str, known: list[str], root: type[Section] = Settings) -> str:
     """Return what to say about a key that its section does not know."""
     near = nearest_name(name, known)
     if near is not None:
         return f"is not a setting; did you mean {near!r}?"
-    elsewhere = [key for key in known_keys() if key.rsplit(".", 1)[-1] == name]
+    elsewhere = [key for key in known_keys(root) if key.rsplit(".", 1)[-1] == name]
     if elsewhere:
         return f"is not a setting here; did you mean {elsewhere[0]}?"
     return f"is not a setting (known here: {', '.join(known)})"
 
 
 @cache
-def known_keys() -> dict[str, msgspec.structs.FieldInfo]:
-    """Return every key of the schema with its field; ``N`` stands for a place in a list, ``SYMBOL`` for a
+def known_keys(root: type[Section] = Settings) -> dict[str, msgspec.structs.FieldInfo]:
+    """Return every key of a schema with its field; ``N`` stands for a place in a list, ``SYMBOL`` for a
     symbol.
     """
     found: dict[str, msgspec.structs.FieldInfo] = {}
@@ -179,7 +201,7 @@ def known_keys() -> dict[str, msgspec.structs.FieldInfo]:
                 if nested is not None:
                     collect(nested, inner + suffix)
 
-    collect(Settings, "")
+    collect(root, "")
     return found
 
 
@@ -238,6 +260,9 @@ def _message(message: str, value: Any, kind: Any) -> str:
     length = re.fullmatch(r"Expected `\w+` of length ([<>]=) (\d+)", message)
     if length:
         return "must not be empty" if length[1] == ">=" else f"must have at most {length[2]} characters"
+    form = mark_of(kind, "form")
+    if form is not None and "matching regex" in message:
+        return f"must be {form}, not {shown(value)}"
     expected = re.match(r"Expected `([^`]+)`, got `[^`]+`", message)
     if expected:
         words = [_WORDS.get(word, word) for word in expected[1].split(" | ")]

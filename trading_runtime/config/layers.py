@@ -13,7 +13,7 @@ from typing import Any
 
 from trading_runtime.config.checking import fields_of, item_of, known_keys, section_of
 from trading_runtime.config.files import Tree, parse_value
-from trading_runtime.config.schema import STRATEGY_CLASS, Settings
+from trading_runtime.config.schema import STRATEGY_CLASS, Section, Settings
 from trading_runtime.core.errors import ConfigurationError, nearest_name
 
 ENVIRONMENT_PREFIX = "TRADING_RUNTIME__"
@@ -22,8 +22,9 @@ ENVIRONMENT_PREFIX = "TRADING_RUNTIME__"
 class Layers:
     """The tree of settings while layers are put on it, and who gave what."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, root: type[Section] = Settings) -> None:
         self.tree = tree
+        self._root = root  # the schema that names are spelled by
         self.texts: dict[str, str] = {}  # what was written outside the file, by key
         self._given: dict[str, str] = {}  # keys given outside the file, and by whom
 
@@ -67,6 +68,9 @@ class Layers:
             if given is not None:
                 # A whole section that was given: the keys it does not hold are defaults.
                 return given if _holds(self.tree, parts) else "default"
+        for given, origin in reversed(self._given.items()):
+            if given.startswith(f"{key}."):  # one item of a list of plain values, which is shown as a whole
+                return origin
         return "file" if _holds(self.tree, parts) else "default"
 
     def source_of(self, key: str, path: Path) -> str:
@@ -80,7 +84,7 @@ class Layers:
         key = ".".join(words)
         value = parse_value(text, f"{origin}: {key}")
         target: Any = self.tree
-        kind: Any = Settings
+        kind: Any = self._root
         for position, word in enumerate(words[:-1]):
             kind = _kind_inside(kind, word)
             target = _step(target, word, kind, ".".join(words[: position + 1]), origin)
@@ -102,7 +106,7 @@ class Layers:
         """Return the dotted key that the words of a variable name mean, spelled as the schema or the file
         spells it.
         """
-        kind: Any = Settings
+        kind: Any = self._root
         present: Any = self.tree
         found: list[str] = []
         for word in words:
@@ -110,7 +114,9 @@ class Layers:
             known = fields_of(section) if section is not None else present if isinstance(present, dict) else ()
             match = next((one for one in known if one.lower() == word.lower()), None)
             if section is not None and match is None:
-                raise ConfigurationError(f"environment variable {name} names no setting{_variable_hint(words)}")
+                raise ConfigurationError(
+                    f"environment variable {name} names no setting{_variable_hint(words, self._root)}"
+                )
             spelled = match if match is not None else word.lower() if found == ["strategy"] else word
             found.append(spelled)
             kind = _kind_inside(kind, spelled)
@@ -125,9 +131,9 @@ class Layers:
         return ".".join(found)
 
 
-def _variable_hint(words: Sequence[str]) -> str:
+def _variable_hint(words: Sequence[str], root: type[Section]) -> str:
     """Return "did you mean" for variable names: the nearest name, or the one that ends in the same key."""
-    known = {f"{ENVIRONMENT_PREFIX}{key.replace('.', '__').upper()}": key for key in known_keys()}
+    known = {f"{ENVIRONMENT_PREFIX}{key.replace('.', '__').upper()}": key for key in known_keys(root)}
     last = words[-1].lower()
     near = next((name for name, key in known.items() if key.rsplit(".", 1)[-1] == last), None)
     wanted = ENVIRONMENT_PREFIX + "__".join(words).upper()

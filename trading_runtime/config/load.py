@@ -7,23 +7,28 @@ resolved where they are used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from trading_runtime.config.checking import SettingError, check_settings, dotted
-from trading_runtime.config.files import read_tree
+from trading_runtime.config.checking import Root, SettingError, check_tree, dotted
+from trading_runtime.config.files import Tree, read_tree
 from trading_runtime.config.layers import Layers
-from trading_runtime.config.schema import Settings
-from trading_runtime.core.errors import ConfigurationError
+from trading_runtime.config.schema import Section, Settings
+from trading_runtime.core.errors import ConfigurationError, nearest_name
+from trading_runtime.core.instruments import split_symbol
 from trading_runtime.core.timeframes import parse_time
 
+if TYPE_CHECKING:
+    from trading_runtime.config.cycle_schema import CycleSettings
+
 # Sections that cannot change a result: name and output say what it is called and where it goes, all engine
-# paths give the same bytes.
-SECTIONS_WITHOUT_EFFECT: Final = ("name", "output", "engine")
+# paths give the same bytes; a cycle decides the same wherever its state is kept, however long its lease lasts and
+# whoever is told.
+SECTIONS_WITHOUT_EFFECT: Final = ("name", "output", "engine", "store", "lease", "notify")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,16 @@ class LoadedSettings:
     """
 
     settings: Settings
+    origins: Mapping[str, str]
+    path: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class LoadedCycleSettings:
+    """The same for the settings of a cycle."""
+
+    settings: CycleSettings
     origins: Mapping[str, str]
     path: Path
     folder: Path
@@ -53,30 +68,45 @@ def load_settings(
     """
     path = Path(path)
     tree = read_tree(path)
-    layers = Layers(tree)
-    if strategy is not None:
-        layers.replace_strategy(strategy)
-    layers.apply_environment({} if environment is None else environment)
-    for text in overrides:
-        layers.apply_override(text)
-    try:
-        settings = check_settings(layers.tree, layers.texts)
-        _check_period(settings)
-    except SettingError as problem:
-        raise ConfigurationError(f"{layers.source_of(problem.key, path)}: {problem.key} {problem.message}") from None
-    origins = {key: layers.origin_of(key) for key, _ in flatten(settings_json(settings))}
+    if _is_cycle(tree):
+        raise ConfigurationError(
+            f"{path}: this is a cycle's configuration: it has the section market; a backtest's has data instead "
+            "(see it with `trading-runtime config show --cycle`)"
+        )
+    settings, origins = _load(path, tree, Settings, _check_backtest, overrides, environment, strategy)
     return LoadedSettings(settings, origins, path, path.absolute().parent)
 
 
-def settings_json(settings: Settings) -> dict[str, Any]:
+def load_cycle_settings(
+    path: Path | str,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    *,
+    strategy: str | None = None,
+) -> LoadedCycleSettings:
+    """Return the settings of a cycle; everything else is as for ``load_settings``."""
+    from trading_runtime.config.cycle_schema import CycleSettings
+
+    path = Path(path)
+    tree = read_tree(path)
+    if _is_backtest(tree):
+        raise ConfigurationError(
+            f"{path}: this is a backtest's configuration: it has the section data; a cycle's has market instead, and "
+            "names files to play back in feed.files"
+        )
+    settings, origins = _load(path, tree, CycleSettings, _check_cycle, overrides, environment, strategy)
+    return LoadedCycleSettings(settings, origins, path, path.absolute().parent)
+
+
+def settings_json(settings: Section) -> dict[str, Any]:
     """Return the effective settings as plain JSON: every key with its value, in the schema's order."""
     content: dict[str, Any] = msgspec.to_builtins(settings)
     return content
 
 
-def config_hash(settings: Settings) -> str:
-    """Return the SHA-256 of everything in the settings that can change a result, the same wherever the
-    files lie.
+def config_hash(settings: Settings | CycleSettings) -> str:
+    """Return the SHA-256 of everything in the settings that can change a result, a decision or a fill, the same
+    wherever the files lie.
 
     Paths of data and funding are left out: what those files hold counts, and the manifests of a result name
     it by hash.
@@ -85,7 +115,8 @@ def config_hash(settings: Settings) -> str:
     from trading_runtime.core.hashing import json_hash
 
     content = settings_json(settings)
-    for source in (*content["data"], *content["funding"].values()):
+    files = content["data"] if isinstance(settings, Settings) else content["feed"]["files"]
+    for source in (*files, *content["funding"].values()):
         source["path"] = source["path"] is not None
     return json_hash({key: value for key, value in content.items() if key not in SECTIONS_WITHOUT_EFFECT})
 
@@ -108,7 +139,100 @@ def _flattened(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _check_period(settings: Settings) -> None:
+def _load(
+    path: Path,
+    tree: Tree,
+    root: type[Root],
+    check: Callable[[Root], None],
+    overrides: Sequence[str],
+    environment: Mapping[str, str] | None,
+    strategy: str | None,
+) -> tuple[Root, dict[str, str]]:
+    layers = Layers(tree, root)
+    if strategy is not None:
+        layers.replace_strategy(strategy)
+    layers.apply_environment({} if environment is None else environment)
+    for text in overrides:
+        layers.apply_override(text)
+    try:
+        settings = check_tree(layers.tree, layers.texts, root)
+        check(settings)
+    except SettingError as problem:
+        raise ConfigurationError(f"{layers.source_of(problem.key, path)}: {problem.key} {problem.message}") from None
+    return settings, {key: layers.origin_of(key) for key, _ in flatten(settings_json(settings))}
+
+
+def _is_cycle(tree: Tree) -> bool:
+    return "market" in tree and "data" not in tree
+
+
+def _is_backtest(tree: Tree) -> bool:
+    return "data" in tree and "market" not in tree
+
+
+def _check_backtest(settings: Settings) -> None:
     start, end = settings.period.start, settings.period.end
     if start is not None and end is not None and parse_time(start) >= parse_time(end):
         raise SettingError("period.end", f"must be after period.start {start}, not {end}")
+
+
+def _check_cycle(settings: CycleSettings) -> None:
+    """What settings of a cycle only say together."""
+    _check_market(settings)
+    _check_feed(settings)
+    if settings.store.kind == "firestore" and settings.store.project is None:
+        # The project of whatever credentials are at hand would be another, empty store: a new account.
+        raise SettingError("store.project", "is missing: kind firestore needs the name of the Google Cloud project")
+    placement = settings.placement
+    if placement.confirm_seconds * 1000 <= placement.validity_window_ms:
+        raise SettingError(
+            "placement.confirm_seconds",
+            f"must be longer than placement.validity_window_ms {placement.validity_window_ms}: "
+            f"until then an order may still arrive, not {placement.confirm_seconds}",
+        )
+
+
+def _check_market(settings: CycleSettings) -> None:
+    symbols = settings.market.symbols
+    quotes: dict[str, str] = {}
+    for index, symbol in enumerate(symbols):
+        key = f"market.symbols.{index}"
+        try:
+            _, quote, _ = split_symbol(symbol)
+        except ConfigurationError as error:
+            raise SettingError(key, f"is wrong: {error}") from None
+        if symbol in symbols[:index]:
+            raise SettingError(key, f"names {symbol} a second time; name each symbol once")
+        quotes.setdefault(quote, symbol)
+    if len(quotes) > 1:
+        settled = ", ".join(f"{symbol} in {quote}" for quote, symbol in quotes.items())
+        raise SettingError("market.symbols", f"must all be settled in one currency, not {settled}")
+    for section, named in (("instruments", settings.instruments), ("funding", settings.funding)):
+        for symbol in named:
+            if symbol not in symbols:
+                near = nearest_name(symbol, symbols)
+                hint = f"; did you mean {near!r}?" if near else ""
+                traded = ", ".join(symbols)
+                raise SettingError(f"{section}.{symbol}", f"is not traded{hint} (market.symbols has {traded})")
+
+
+def _check_feed(settings: CycleSettings) -> None:
+    from trading_runtime.config.cycle_schema import SIMULATED
+
+    market, feed = settings.market, settings.feed
+    if feed.files and feed.exchange is not None:
+        raise SettingError("feed", "has both files and exchange: bars come from one of them; remove the other")
+    if feed.start is not None and not feed.files:
+        raise SettingError("feed.start", "is only for files that are played back; remove it or name feed.files")
+    if feed.exchange == SIMULATED:
+        raise SettingError("feed.exchange", "must be a real exchange: the simulated one has no bars of its own")
+    if market.exchange != SIMULATED:
+        if feed.files:
+            raise SettingError(
+                "feed.files", f"are played back at market.exchange simulated only, not at {market.exchange}"
+            )
+        return
+    if market.sandbox:
+        raise SettingError("market.sandbox", "is for a real exchange's test network; the simulated exchange has none")
+    if not feed.files and feed.exchange is None:
+        raise SettingError("feed", "is missing: market.exchange simulated has bars from feed.files or feed.exchange")

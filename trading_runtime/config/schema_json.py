@@ -1,6 +1,7 @@
 """The JSON schema of configurations, made from the typed schema: editors complete and check files with it.
 
-``docs/configuration.schema.json`` is this document, committed; a test holds it in step.
+``docs/configuration.schema.json`` and ``docs/cycle-configuration.schema.json`` are these documents, committed;
+tests hold them in step.
 """
 
 from __future__ import annotations
@@ -10,27 +11,34 @@ from typing import Any
 import msgspec
 
 from trading_runtime.config.checking import fields_of, is_marked, item_of, section_of
-from trading_runtime.config.schema import STRATEGY_CLASS, Settings
+from trading_runtime.config.schema import STRATEGY_CLASS, Section, Settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the schema, the settings themselves at its root."""
-    generated = msgspec.json.schema(Settings)
+def json_schema(root: type[Section] = Settings, title: str = "Trading Runtime configuration") -> dict[str, Any]:
+    """Return the schema of ``root``, the settings themselves at its root."""
+    generated = msgspec.json.schema(root)
     definitions: dict[str, Any] = generated["$defs"]
-    for section in _sections(Settings):
+    for section in _sections(root):
         _widen(definitions[section.__name__], section)
-    root = definitions.pop("Settings")
-    strategy = root["properties"]["strategy"]
+    shape = definitions.pop(root.__name__)
+    strategy = shape["properties"]["strategy"]
     strategy["required"] = [STRATEGY_CLASS]
     strategy["properties"] = {STRATEGY_CLASS: {"type": "string", "minLength": 1, "description": "which strategy"}}
     return {
         "$schema": DIALECT,
-        **root,
-        "title": "Trading Runtime configuration",
+        **shape,
+        "title": title,
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def cycle_json_schema() -> dict[str, Any]:
+    """Return the schema of a cycle's configuration."""
+    from trading_runtime.config.cycle_schema import CycleSettings
+
+    return json_schema(CycleSettings, "Trading Runtime cycle configuration")
 
 
 def _widen(definition: dict[str, Any], section: type[msgspec.Struct]) -> None:
