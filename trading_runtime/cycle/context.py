@@ -1,0 +1,69 @@
+"""What the steps of one cycle share: the parts they work with, and what they have found out so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trading_runtime.core.instruments import Instrument
+from trading_runtime.core.slot import whole_lots
+from trading_runtime.cycle.account import Account
+from trading_runtime.cycle.booking import Booker
+from trading_runtime.cycle.clock import Clock
+from trading_runtime.cycle.keeper import Keeper
+from trading_runtime.exchanges.port import Exchange
+from trading_runtime.stores.control import Control
+from trading_runtime.telemetry.log import EventLog
+
+# Nothing tells how soon an exchange shows an order that it has accepted; Binance's own answer arrives within this.
+VISIBILITY_MS = 3_000
+# An exchange without a validity window may in theory still act on a request for as long; then it is given up.
+FORGOTTEN_MS = 15 * 60 * 1000
+ATTEMPTS_MAX = 3
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long placement waits: for the fate of one order, and for the fills of one that is done."""
+
+    confirm_seconds: float = 20.0
+    pause_seconds: float = 0.5
+
+
+@dataclass
+class Context:
+    """One cycle's parts. ``slot`` is the one being worked, ``sent`` counts orders and cancels that were sent,
+    ``missing`` are accepted orders that the exchange does not show. Unless ``is_risk_allowed`` only reductions are
+    sent, and of ``distrusted`` symbols in any case.
+    """
+
+    exchange: Exchange
+    keeper: Keeper
+    booker: Booker
+    clock: Clock
+    log: EventLog
+    instruments: Mapping[str, Instrument]
+    patience: Patience
+    slot: int = 0
+    sent: int = 0
+    is_risk_allowed: bool = False
+    distrusted: frozenset[str] = frozenset()
+    missing: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
+    control: Control | None = None
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def account(self) -> Account:
+        return self.keeper.account
+
+    def tradable(self, symbol: str) -> int:
+        """The signed quantity held in whole lots, in units."""
+        return whole_lots(self.account.state.quantity(symbol), self.instruments[symbol], self.slot)
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Say something that journal, report and log should tell."""
+        self.notes.append({"event": event, **facts})
+        self.account.note({"event": event, **facts})
+        self.log.info(event, **facts)

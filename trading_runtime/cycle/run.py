@@ -1,0 +1,576 @@
+"""The live cycle: one decision for one closed bar, then the end. The order of steps is the promise.
+
+    lease → control → state → settle what is in flight → account sync → bars → guards and risk → decide → gates
+    → save plan → for each intent: claim → send → confirm → apply → commit → report → exit code
+
+Everything that can fail closes: what is missing, unreadable or late means no new risk, never a guess. Running a slot
+again, or two processes at once, changes nothing that is done. Which parts a cycle has is decided by ``build.py``.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trading_runtime.core.decision import Decision, Identity
+from trading_runtime.core.errors import (
+    EXIT_DEFECT,
+    ConfigurationError,
+    DataError,
+    StrategyError,
+    TemporaryError,
+    TradingRuntimeError,
+)
+from trading_runtime.core.gates import Caps, Guards
+from trading_runtime.core.hashing import canonical_json, json_hash
+from trading_runtime.core.instruments import Instrument
+from trading_runtime.core.risk import RiskLimits, watched
+from trading_runtime.core.slot import SlotInputs, decide_slot, decision_to_json
+from trading_runtime.core.state import SlotDecided, State
+from trading_runtime.core.strategy import Permissions, Strategy
+from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
+from trading_runtime.cycle.account import Account
+from trading_runtime.cycle.bars import gather_bars, keep, rows_to_record, window
+from trading_runtime.cycle.booking import Booker
+from trading_runtime.cycle.brackets import expire, trigger_watched
+from trading_runtime.cycle.clock import Clock
+from trading_runtime.cycle.context import Context, Patience
+from trading_runtime.cycle.keeper import Keeper, Stores, TakenOver
+from trading_runtime.cycle.placement import drop_what_is_late, place_all, plan
+from trading_runtime.cycle.report import CycleReport, equity_json, fill_json, order_json, rejected_orders
+from trading_runtime.cycle.settle import settle
+from trading_runtime.cycle.sync import Finding, find_mismatches
+from trading_runtime.exchanges.port import Balance, Exchange
+from trading_runtime.stores.control import Control, ControlView
+from trading_runtime.telemetry.log import EventLog
+
+# Two clocks that differ more than this cannot both be right, and nobody here can tell which is.
+CLOCK_DIFFERENCE_MS_MAX = 60_000
+# A slot that is asked for a moment before its bar closes is waited for; cron and exchange are seconds apart.
+CLOSE_SECONDS_MAX = 20.0
+ROWS_PER_ENTRY = 2_000
+# A strategy's state is in the account's document twice, as it is and in the event that tells of it, beside all else.
+STATE_BYTES_MAX = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a cycle runs: whose account, which strategy, on what, within which limits. ``start_cash`` in quote units."""
+
+    mode: str
+    account: str
+    strategy: Strategy
+    symbols: tuple[str, ...]
+    timeframe: str
+    start_cash: int
+    exchange: Exchange
+    stores: Stores
+    control: Control
+    clock: Clock
+    log: EventLog
+    identity: Mapping[str, Any]
+    caps: Caps = field(default_factory=Caps)
+    permissions: Permissions = field(default_factory=Permissions)
+    limits: RiskLimits = field(default_factory=RiskLimits)
+    patience: Patience = field(default_factory=Patience)
+    missed_slots_max: int = 48
+    bar_age_ms_max: int = 2**62
+    may_open_account: bool = True
+
+    @property
+    def owner(self) -> Identity:
+        return Identity(self.account, type(self.strategy).__qualname__)
+
+
+def run_cycle(job: Job, slot: int | None, run_id: str) -> CycleReport:
+    """Run one cycle and return its report; never raises but for defects, which the report tells too."""
+    report = CycleReport(run_id, job.mode, job.account, job.owner.strategy, dict(job.identity))
+    report.started = iso_time(job.clock.now_ms())
+    keeper: Keeper | None = None
+    cycle: _Cycle | None = None
+    try:
+        held = job.stores.lease.acquire(job.clock.now_ms())
+        if held is None:
+            other = job.stores.lease.other
+            until = "" if other is None else f" until {iso_time(other.expires_ms)}: {other.holder}"
+            report.close("not_mine", f"another process has the lease{until}")
+            return report
+        keeper = Keeper(job.stores, held, job.clock)
+        cycle = _Cycle(job, keeper, report)
+        cycle.run(slot)
+    except TakenOver as taken:
+        report.close("not_mine", str(taken))
+    except TradingRuntimeError as error:
+        _close_with(report, error)
+    except Exception as error:  # noqa: BLE001 - a defect ends in a report, too; its traceback is in it
+        report.close("failed", f"a defect: {type(error).__name__}: {error}", EXIT_DEFECT)
+        report.defect = traceback.format_exc()
+    finally:
+        if keeper is not None:
+            _tell_what_is_open(report, keeper, cycle)
+            keeper.release()
+        report.ended = iso_time(job.clock.now_ms())
+    return report
+
+
+class _Cycle:
+    def __init__(self, job: Job, keeper: Keeper, report: CycleReport) -> None:
+        self._job = job
+        self._keeper = keeper
+        self._report = report
+        self._owner = (job.owner.account, job.owner.strategy)
+        self._bar_ms = timeframe_ms(job.timeframe)
+        self._findings: list[Finding] = []
+        self._balances: dict[str, Balance] = {}
+        self._control: ControlView
+        self._context: Context
+
+    @property
+    def context(self) -> Context | None:
+        """What the steps share, None when the cycle ended before it had any."""
+        return getattr(self, "_context", None)
+
+    def run(self, asked: int | None) -> None:
+        job, report = self._job, self._report
+        self._control = job.control.read(job.clock.now_ms())
+        report.control = _control_json(self._control)
+        report.source = {"name": job.exchange.name, "degraded": False, "revised": []}
+        account = self._keeper.load()
+        self._check_clocks()
+        instruments = dict(job.exchange.instruments(job.symbols))
+        if account is None:
+            account = self._open(instruments)
+        self._check_account(account, instruments)
+        self._fund_from_now(account, instruments)
+        self._keeper.fence()
+        last = account.state.slot
+        newest, slot = self._slots(asked, last)
+        if slot is None and last is None:
+            report.close("nothing_new", "the source has no closed bar")
+            return
+        self._context = Context(
+            job.exchange, self._keeper, Booker(job.exchange, instruments), job.clock, job.log, instruments, job.patience
+        )
+        self._context.control = job.control
+        context = self._context
+        context.slot = report.slot = max(one for one in (slot, last) if one is not None)
+        context.log = context.log.bind(slot=iso_time(context.slot))
+        pending = self._pending(last, slot)
+        self._begin_session(pending[0] if pending else context.slot, instruments)
+        self._advance_simulation(context.slot)
+        settle(context)
+        self._sync()
+        is_newest = self._is_newest(context.slot, newest)
+        drop_what_is_late(context, is_risk_allowed=is_newest and self._risk_reason() is None)
+        place_all(context)
+        if not pending and last is not None and self._is_to_flatten(last):
+            pending = [last]  # everything is to be closed now, not at the next slot
+        if pending:
+            self._decide_all(pending, newest)
+            self._finish("done")
+        elif account.completed != last:
+            self._finish("done", "what the slot had left open is finished")
+        else:
+            done = f"slot {iso_time(context.slot)} is done"
+            self._finish("nothing_new" if asked is None else "already_done", done)
+
+    # The slots.
+
+    def _slots(self, asked: int | None, last: int | None) -> tuple[int | None, int | None]:
+        """Return the newest close, and the slot to decide; None where no bar has closed since."""
+        exchange, timeframe = self._job.exchange, self._job.timeframe
+        if asked is None:
+            newest = exchange.newest_close(timeframe, last)
+            return newest, newest
+        slot = bucket_open_ms(asked, self._bar_ms)
+        waited = 0.0
+        while True:
+            newest = exchange.newest_close(timeframe, slot - self._bar_ms)
+            if newest is not None and newest >= slot:
+                return newest, slot
+            ahead_seconds = (slot - exchange.server_time_ms()) / 1000.0
+            if waited >= CLOSE_SECONDS_MAX or ahead_seconds > CLOSE_SECONDS_MAX:
+                raise TemporaryError(f"no decision: the bar of slot {iso_time(slot)} has not closed yet")
+            self._job.clock.sleep(1.0)
+            waited += 1.0
+
+    def _pending(self, last: int | None, slot: int | None) -> list[int]:
+        """The slots to decide, in order; beyond the limit the oldest are skipped, and said to be."""
+        if slot is None or (last is not None and slot <= last):
+            return []
+        if last is None:
+            return [slot]
+        missed = list(range(last + self._bar_ms, slot, self._bar_ms))
+        most = self._job.missed_slots_max
+        cut = len(missed) - most if len(missed) > most else 0
+        self._report.skipped_slots, self._report.missed_slots = missed[:cut], missed[cut:]
+        return [*missed[cut:], slot]
+
+    def _is_newest(self, slot: int, newest: int | None) -> bool:
+        """Whether no bar has closed since, as far as the source tells, and the slot is not long past by its clock."""
+        age_ms = self._job.exchange.server_time_ms() - slot
+        return (newest is None or slot >= newest) and age_ms <= self._job.bar_age_ms_max
+
+    # What is known before anything is decided.
+
+    def _check_clocks(self) -> None:
+        before, there, here = self._job.clock.now_ms(), self._job.exchange.server_time_ms(), self._job.clock.now_ms()
+        # The answer may have taken long: it was true at some moment between the two.
+        if self._job.mode == "live" and max(before - there, there - here) > CLOCK_DIFFERENCE_MS_MAX:
+            raise TemporaryError(
+                f"the exchange's clock says {iso_time(there)}, this computer's {iso_time(here)}: set the wrong one"
+            )
+
+    def _open(self, instruments: Mapping[str, Instrument]) -> Account:
+        job = self._job
+        if not job.may_open_account:
+            raise ConfigurationError(
+                f"account {job.account!r} with strategy {job.owner.strategy} is not known in this store: if it has "
+                "never traded, open it with --open-account; if it has, the store is another one or was lost: restore it"
+            )
+        account = Account(State(job.start_cash), mode=_mode_kept(job.mode), units=_units(instruments))
+        now = job.exchange.server_time_ms()
+        account.funding_since = {symbol: now for symbol, one in instruments.items() if one.kind == "perpetual"}
+        if job.exchange.capabilities.keeps_brackets:
+            account.funding_since = dict.fromkeys(account.funding_since, 0)
+        self._keeper.open(account)
+        return account
+
+    def _fund_from_now(self, account: Account, instruments: Mapping[str, Instrument]) -> None:
+        """Funding of a perpetual counts from when the account first trades it, which may be after it was opened."""
+        exchange = self._job.exchange
+        for symbol, one in instruments.items():
+            if one.kind == "perpetual" and symbol not in account.funding_since:
+                account.funding_since[symbol] = 0 if exchange.capabilities.keeps_brackets else exchange.server_time_ms()
+
+    def _check_account(self, account: Account, instruments: Mapping[str, Instrument]) -> None:
+        job = self._job
+        if job.mode != "dry-run" and account.mode != job.mode:
+            raise ConfigurationError(
+                f"account {job.account!r} in this store is a {account.mode} account: give the {job.mode} one another "
+                "account.name or another store"
+            )
+        for symbol, unit in _units(instruments).items():
+            if account.units.setdefault(symbol, unit) != unit:
+                raise ConfigurationError(
+                    f"{symbol}: the book counts in units of {account.units[symbol]} (quantity, money), the "
+                    f"settings say {unit}: units never change in the life of an account"
+                )
+        held = {symbol for symbol, position in account.state.positions.items() if position.quantity}
+        held |= {record.order.symbol for record in account.records.values()}
+        for symbol in sorted(held - set(instruments)):
+            raise ConfigurationError(f"{symbol} is held or has open orders: keep it in market.symbols until it is flat")
+
+    def _begin_session(self, slot: int, instruments: Mapping[str, Instrument]) -> None:
+        job, account = self._job, self._keeper.account
+        described = {**job.identity, "symbols": list(job.symbols), "timeframe": job.timeframe, "mode": job.mode}
+        mark = json_hash(described)[:8]
+        if account.session is None or not account.session.endswith(f"-{mark}"):
+            session = f"{iso_time(slot).replace(':', '').replace('.', '')}-{mark}"
+            content = {**described, "start_slot": slot, "state": account.state.to_json(), "units": dict(account.units)}
+            self._keeper.begin_session(session, slot, content)
+        self._report.session = account.session
+
+    def _advance_simulation(self, slot: int) -> None:
+        advance = getattr(self._job.exchange, "advance_to", None)
+        if self._job.exchange.capabilities.keeps_brackets and advance is not None:
+            advance(slot)
+
+    def _sync(self) -> None:
+        """Hold the book against the exchange; what differs is asked twice, for an order may just have filled."""
+        context, job = self._context, self._job
+        found, self._balances = find_mismatches(context.account, job.exchange, context.instruments, self._owner)
+        if any(one.blocks for one in found):
+            settle(context)
+            found, self._balances = find_mismatches(context.account, job.exchange, context.instruments, self._owner)
+        self._findings = found
+        context.distrusted = frozenset(
+            one.symbol for one in found if one.symbol and one.blocks == "symbol" and not self._passes(one.override)
+        )
+        self._report.mismatches = [one.to_json() for one in found]
+        for one in found:
+            job.log.warning("account_mismatch", **one.to_json())
+
+    def _risk_reason(self) -> str | None:
+        """Why the account takes no new risk right now, None when it may."""
+        if not self._control.allows_risk:
+            return self._control.reason
+        risk = self._context.account.risk
+        if risk is not None and risk.tripped is not None and not self._passes("breaker"):
+            return risk.tripped.detail
+        blocking = [one for one in self._findings if one.blocks == "all" and not self._passes(one.override)]
+        return blocking[0].detail if blocking else None
+
+    def _passes(self, override: str) -> bool:
+        return self._control.overrides_guard(override)
+
+    # Decisions.
+
+    def _decide_all(self, pending: Sequence[int], newest: int | None) -> None:
+        job, context = self._job, self._context
+        count = job.strategy.bars_needed(self._bar_ms)
+        bars = gather_bars(
+            job.exchange, job.clock, job.symbols, job.timeframe, self._bar_ms, count + len(pending), pending[-1]
+        )
+        cut: dict[str, Any] = {}
+        for slot in pending:
+            context.slot = slot
+            cut = window(bars, count, slot)
+            wider = window(bars, count + 1, slot)
+            is_newest = slot == pending[-1] and self._is_newest(slot, newest)
+            context.is_risk_allowed = is_newest and self._risk_reason() is None
+            expire(context, self._bar_ms)
+            trigger_watched(context, cut)
+            if context.account.in_phase("planned") or any(one.cancel for one in context.account.records.values()):
+                place_all(context)
+            have = max((len(series) for series in cut.values()), default=0)
+            is_warm = have >= count and len(cut) == len(job.symbols)
+            if not is_warm and not (self._control.flatten and self._in_use() <= set(cut)):
+                # What protects a position is looked after all the same, and everything can be closed.
+                self._report.close("warming_up", f"the strategy needs {count} bars, there are {have}")
+                context.account.book(SlotDecided(slot, context.account.state.strategy_state))
+                continue
+            self._report.close("done")
+            self._decide(slot, cut, wider, is_newest)
+        if cut:
+            marks = {symbol: float(series.close[-1]) for symbol, series in cut.items()}
+            self._report.equity = equity_json(context.account.state, marks, context.instruments)
+
+    def _is_to_flatten(self, last: int) -> bool:
+        """Whether everything is to be closed by a decision of the last slot, which is decided already.
+
+        What was bought or could not be sold since (a fate that was unknown, a cancel that came too late) is closed by
+        one more, as soon as nothing is in doubt.
+        """
+        account, context = self._context.account, self._context
+        if not self._control.flatten or account.flattened != last:
+            return self._control.flatten
+        is_left = any(context.tradable(symbol) for symbol in account.state.positions)
+        return is_left and not account.in_phase("planned", "claimed", "open")
+
+    def _flatten(self, slot: int) -> int:
+        """Return what tells the ids of a slot's closing orders apart: the account's number of entries only grows."""
+        account = self._context.account
+        if not self._control.flatten:
+            return 0
+        return 1 if account.flattened != slot else account.entries + 2
+
+    def _in_use(self) -> set[str]:
+        """Symbols that are held or have orders."""
+        state = self._context.account.state
+        held = {symbol for symbol, position in state.positions.items() if position.quantity}
+        return held | {order.symbol for order in state.orders.values()}
+
+    def _decide(self, slot: int, cut: Mapping[str, Any], wider: Mapping[str, Any], is_newest: bool) -> None:
+        job, context, keeper = self._job, self._context, self._keeper
+        account = context.account
+        given = SlotInputs(
+            slot,
+            cut,
+            account.state,
+            {symbol: context.instruments[symbol] for symbol in cut},
+            job.owner,
+            job.permissions,
+            job.caps,
+            Guards(),
+            flatten=self._flatten(slot),
+        )
+        account.risk = watched(
+            account.risk, job.limits, given.equity(), account.state.flows, slot, self._control.resumed_ms
+        )
+        # A breaker may just have tripped, or a person's resume have ended it: placement goes by the same as the gates.
+        context.is_risk_allowed = is_newest and self._risk_reason() is None
+        given = given._replace(guards=self._guards(is_newest))
+        decision = decide_slot(job.strategy, given)
+        _check_state(decision, job.owner.strategy)
+        self._record(given, decision, cut, wider)
+        if given.flatten:
+            account.flattened = slot
+        account.book(SlotDecided(slot, decision.strategy_state))
+        for one in decision.cancels:
+            record = account.records.get(one.order_id)
+            if record is not None and record.phase == "open":
+                record.cancel = f"cancelled: {one.reason}"  # never "timeout", the word that a fallback waits for
+            elif record is not None and record.phase in ("waiting", "watched"):
+                account.finish(record, "cancelled", one.reason or "cancelled")
+        plan(context, decision.orders)
+        keeper.save()
+        self._report.decisions.append(_decision_summary(decision))
+        for refusal in decision.refusals:
+            job.log.info("intent_refused", **refusal.to_json())
+        place_all(context)
+
+    def _guards(self, is_newest: bool) -> Guards:
+        account = self._context.account
+        details: dict[str, str] = {}
+        tripped = None if account.risk is None else account.risk.tripped
+        breakers = tripped is None or self._passes("breaker")
+        if tripped is not None:
+            details["breakers"] = tripped.detail
+        if not self._control.allows_risk:
+            details["control"] = self._control.reason
+        risk_state = is_newest
+        if not is_newest:
+            details["risk_state"] = "a missed slot: only the newest may open risk"
+        blocking = [one for one in self._findings if one.blocks and not self._passes(one.override)]
+        for one in blocking:
+            if one.blocks == "all":
+                risk_state = False
+                details["risk_state"] = f"{one.kind}: {one.detail}"
+        distrusted = {
+            one.symbol: f"{one.kind}: {one.detail}" for one in blocking if one.blocks == "symbol" and one.symbol
+        }
+        distrusted |= account.quarantine
+        frozen = {
+            record.order.symbol
+            for record in account.records.values()
+            if record.phase == "claimed" or (record.phase == "open" and record.cancel is not None)
+        }
+        details |= {f"data_quality:{symbol}": reason for symbol, reason in distrusted.items()}
+        return Guards(
+            control_allows_risk=self._control.allows_risk,
+            risk_state_allows_risk=risk_state,
+            breakers_allow_risk=breakers,
+            distrusted_symbols=frozenset(distrusted),
+            frozen_symbols=frozenset(frozen),
+            details=details,
+        )
+
+    def _record(self, given: SlotInputs, decision: Decision, cut: Mapping[str, Any], wider: Mapping[str, Any]) -> None:
+        """Write down all that the decision saw and came to, before it is acted on."""
+        account, keeper = self._context.account, self._keeper
+        keeper.flush(given.slot)
+        new = rows_to_record(wider, cut, account.bars_kept)
+        rows = new.rows
+        if sum(len(one) for one in rows.values()) > ROWS_PER_ENTRY:
+            for symbol, lines in rows.items():
+                for start in range(0, len(lines), ROWS_PER_ENTRY):
+                    keeper.record("bars", given.slot, {"rows": {symbol: lines[start : start + ROWS_PER_ENTRY]}})
+            rows = {}
+        context = {
+            "control": _control_json(self._control),
+            "mismatches": [one.to_json() for one in self._findings],
+            "balances": {asset: [str(one.free), str(one.total)] for asset, one in sorted(self._balances.items())},
+            "risk": None if account.risk is None else account.risk.to_json(),
+            "revised": list(new.revised),
+        }
+        content = {
+            "rows": rows,
+            "seen": given.to_json(),
+            "context": context,
+            "decision": decision_to_json(decision),
+        }
+        keeper.record("decision", given.slot, content)
+        account.bars_kept = keep(cut)
+        if new.revised:
+            self._report.source["revised"] = list(new.revised)
+            self._context.note("bars_revised", symbols=list(new.revised))
+
+    # The end.
+
+    def _finish(self, status: str, reason: str = "") -> None:
+        """Commit: what is left open decides status and exit code."""
+        report, account, context = self._report, self._keeper.account, self._context
+        if report.status == "warming_up":
+            status, reason = report.status, report.reason
+        report.close(*self._outcome(status, reason))
+        if report.status not in ("unresolved", "unfinished"):
+            account.completed = account.state.slot
+        self._keeper.flush(context.slot)
+        summary = {"run_id": report.run_id, "status": report.status, "reason": report.reason, "sent": context.sent}
+        self._keeper.record("cycle", context.slot, summary)
+        self._keeper.save()
+
+    def _outcome(self, status: str, reason: str) -> tuple[str, str]:
+        account, context = self._keeper.account, self._context
+        tripped = None if account.risk is None else account.risk.tripped
+        short = [one for one in account.in_phase("open") if not one.is_booked or one.order.order_id in context.missing]
+        doubtful = [*account.in_phase("claimed"), *short]
+        if doubtful:
+            names = ", ".join(one.order.order_id for one in doubtful)
+            return "unresolved", f"the fate of {names} is not fully known yet: the next cycle asks"
+        if account.in_phase("planned"):
+            return "unfinished", f"{len(account.in_phase('planned'))} order(s) were not sent yet"
+        if self._control.flatten:
+            is_flat = not account.records and not any(context.tradable(symbol) for symbol in account.state.positions)
+            return "risk_halt", "everything is closed" if is_flat else "everything is being closed"
+        if tripped is not None and not self._passes("breaker"):
+            return "risk_halt", tripped.detail
+        if not self._control.allows_risk:
+            return "halted", self._control.reason
+        return status, reason
+
+
+def _tell_what_is_open(report: CycleReport, keeper: Keeper, cycle: _Cycle | None) -> None:
+    """Fill in what the report says of the account, however the cycle ended."""
+    account: Account | None = getattr(keeper, "account", None)
+    context = None if cycle is None else cycle.context
+    if account is None:
+        return
+    report.sent = 0 if context is None else context.sent
+    doubtful = account.in_phase("claimed") or any(not one.is_booked for one in account.in_phase("open"))
+    if report.status == "no_decision" and (report.sent or doubtful):
+        report.close("unresolved", f"{report.reason}; the fate of an order is unknown, the next cycle asks")
+    if context is None:
+        return
+    report.notes = list(context.notes)
+    report.errors += [{"kind": "warning", "detail": text} for text in context.booker.warnings]
+    report.rejected = rejected_orders(account.happened)
+    report.orders = [order_json(record, context.instruments) for record in account.records.values()]
+    report.fills = [
+        fill_json(event, context.instruments) for event in account.happened if event["event"] == "order_filled"
+    ]
+    report.quarantine = dict(account.quarantine)
+    report.risk = None if account.risk is None else account.risk.to_json()
+
+
+def _close_with(report: CycleReport, error: TradingRuntimeError) -> None:
+    """An error of a known kind: its own exit code, and for what is only not there right now, 75."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (TemporaryError, DataError)):
+        report.close("no_decision", text)
+    elif isinstance(error, ConfigurationError):
+        report.close("refused", text)
+    else:
+        report.close("failed", text, error.exit_code)
+    report.errors.append({"kind": type(error).__name__, "detail": text})
+
+
+def _check_state(decision: Decision, strategy: str) -> None:
+    """Raise StrategyError for a strategy's state that cannot be kept, before anything of the decision is."""
+    try:
+        length = len(canonical_json(dict(decision.strategy_state)))
+    except (TypeError, ValueError) as error:
+        raise StrategyError(f"{strategy}: the state that decide returned is not plain JSON: {error}") from error
+    if length > STATE_BYTES_MAX:
+        raise StrategyError(
+            f"{strategy}: the state that decide returned has {length} bytes, more than the {STATE_BYTES_MAX} an "
+            "account may carry: keep less of the past"
+        )
+
+
+def _mode_kept(mode: str) -> str:
+    return "paper" if mode == "dry-run" else mode
+
+
+def _units(instruments: Mapping[str, Instrument]) -> dict[str, str]:
+    return {symbol: f"{one.quantity_unit}, {one.quote_unit}" for symbol, one in instruments.items()}
+
+
+def _control_json(control: ControlView) -> dict[str, Any]:
+    return {
+        "risk": control.risk,
+        "allows_risk": control.allows_risk,
+        "flatten": control.flatten,
+        "reason": control.reason,
+        "overrides": [one.name for one in control.overrides],
+        "unreadable": control.unreadable,
+    }
+
+
+def _decision_summary(decision: Decision) -> dict[str, Any]:
+    content = decision_to_json(decision)
+    del content["strategy_state"]
+    return {**content, "slot": iso_time(decision.slot)}
