@@ -3,13 +3,18 @@
 SHELL := /bin/bash
 IMAGE ?= trading-runtime
 BUILDER ?= docker
-.PHONY: help run test check lock lint format image clean bench data bootstrap
+.PHONY: help run test soak check lock lint format image clean bench data bootstrap
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
 
-run: bootstrap ## backtest the bundled example
+run: bootstrap ## backtest the bundled example, then three paper cycles on it
 	.venv/bin/trading-runtime backtest --config trading_runtime/local/local.json
+	@for slot in 1 2 3; do echo && TRADING_RUNTIME_LOG=warning \
+	  .venv/bin/trading-runtime cycle --config trading_runtime/local/paper.json --mode paper || exit $$?; done
+
+soak: bootstrap ## the crash matrix and its like, for minutes
+	.venv/bin/python -m pytest -m soak
 
 test: bootstrap ## run the tests
 	scripts/test

@@ -16,8 +16,10 @@ from pathlib import Path
 from benchmarks import reference
 from benchmarks.measure import Process, Subject, measure, measure_processes
 from trading_runtime.core.bars import Bars
+from trading_runtime.core.timeframes import iso_time
 
 BARS = 45_031
+_COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
 SEED = 20_220_101
 
 
@@ -80,11 +82,33 @@ def _processes(bars: Bars, folder: Path) -> list[Process]:
         )
     )
     run = [sys.executable, "-m", "trading_runtime", "backtest", "--config", str(config), "--no-report"]
+    cycle = ["cycle", "--config", str(_cycle_config(bars, folder)), "--json"]
+    loaded = f"import ccxt, google.cloud.firestore, sys; from trading_runtime.cli.main import main; main({cycle!r})"
     return [
         Process("empty interpreter", [sys.executable, "-c", "pass"]),
         Process("yardstick: csv module and loop", [sys.executable, str(Path(reference.__file__)), str(table)]),
         Process("trading-runtime backtest, CSV to result", [*run, "--out", str(folder / "result")], 0.2, 60.0),
+        Process("trading-runtime cycle, dry run", [sys.executable, "-m", "trading_runtime", *cycle], 0.15, 60.0),
+        Process("the same with ccxt and Firestore loaded", [sys.executable, "-c", loaded], 0.9),
     ]
+
+
+def _cycle_config(bars: Bars, folder: Path) -> Path:
+    """A dry run on recorded bars and a local store: everything of a cycle but the network."""
+    rows = zip(*(getattr(bars, name)[:600].tolist() for name in _COLUMNS), strict=True)
+    lines = ["time,open,high,low,close,volume", *(",".join(map(repr, row)) for row in rows)]
+    (folder / "recorded.csv").write_text("\n".join(lines) + "\n")
+    content = {
+        "strategy": {"class": "sma_cross", "fast": 20, "slow": 50},
+        "market": {"exchange": "simulated", "symbols": [bars.symbol], "timeframe": bars.timeframe},
+        "feed": {
+            "files": [{"path": "recorded.csv", "symbol": bars.symbol, "timeframe": bars.timeframe}],
+            "start": iso_time(int(bars.close_time[500])),
+        },
+    }
+    path = folder / "cycle.json"
+    path.write_text(json.dumps(content))
+    return path
 
 
 def _print_subjects(subjects: list[Subject], yardstick: Subject) -> None:

@@ -140,12 +140,27 @@ def loaded_settings(arguments: argparse.Namespace) -> Any:
 
     from trading_runtime.config.load import load_settings
 
-    strategy = arguments.strategy
+    return load_settings(arguments.config, arguments.set, os.environ, strategy=_strategy_of(arguments))
+
+
+def loaded_cycle_settings(arguments: argparse.Namespace) -> Any:
+    """Return the LoadedCycleSettings of a verb that has the options above."""
+    import os
+
+    from trading_runtime.config.load import load_cycle_settings
+
+    return load_cycle_settings(arguments.config, arguments.set, os.environ, strategy=_strategy_of(arguments))
+
+
+def _strategy_of(arguments: argparse.Namespace) -> str | None:
+    import os
+
+    strategy: str | None = arguments.strategy
     if strategy is not None and strategy.rpartition(":")[0].endswith(".py"):
         # On the command line a path starts where one stands; in a configuration it starts at the file.
         path, _, name = strategy.rpartition(":")
         strategy = f"{os.path.relpath(path, Path(arguments.config).absolute().parent)}:{name}"
-    return load_settings(arguments.config, arguments.set, os.environ, strategy=strategy)
+    return strategy
 
 
 @contextmanager

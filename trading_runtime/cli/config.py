@@ -13,6 +13,7 @@ from trading_runtime.cli.arguments import (
     add_settings,
     add_verb,
     configured_by,
+    loaded_cycle_settings,
     loaded_settings,
     print_json,
     table,
@@ -36,8 +37,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "show every setting with its value and where it comes from",
         "config show --config trading_runtime/local/local.json",
         "config show --config trading_runtime/local/local.json --set account.cash=5000 --json",
+        "config show --cycle --config trading_runtime/local/paper.json",
     )
     add_settings(parser)
+    parser.add_argument("--cycle", action="store_true", help="the file is a cycle's configuration, not a backtest's")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(handler=_show)
     parser = add_verb(
@@ -45,12 +48,14 @@ def add_parser(subparsers: Subparsers) -> None:
         "schema",
         "print the JSON schema of configurations, for editors",
         "config schema > configuration.schema.json",
+        "config schema --cycle > cycle-configuration.schema.json",
     )
+    parser.add_argument("--cycle", action="store_true", help="the schema of a cycle's configuration, not a backtest's")
     parser.set_defaults(handler=_schema)
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    loaded = loaded_settings(arguments)
+    loaded = loaded_cycle_settings(arguments) if arguments.cycle else loaded_settings(arguments)
     with configured_by(loaded.path):
         from trading_runtime.config.strategies import load_strategy
 
@@ -72,9 +77,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    from trading_runtime.config.schema_json import json_schema
+    from trading_runtime.config.schema_json import cycle_json_schema, json_schema
 
-    print_json(json_schema())
+    print_json(cycle_json_schema() if arguments.cycle else json_schema())
     return EXIT_DONE
 
 

@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit_:  # argparse: --help, --version, a wrong command line
         return exit_.code if isinstance(exit_.code, int) else EXIT_DEFECT
     except TradingRuntimeError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        from trading_runtime.telemetry.redact import redact
+
+        print(f"error: {redact(one_line(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader has gone (`| head`). What Python still wants to flush at exit has nowhere to go.
@@ -100,6 +102,6 @@ def _run(argv: Sequence[str]) -> int:
     from trading_runtime.cli.arguments import parse
     from trading_runtime.cli.verbs import make_parser
 
-    arguments = parse(make_parser(), argv)
+    arguments = parse(make_parser(argv), argv)
     code: int = arguments.handler(arguments)
     return code

@@ -6,12 +6,29 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
-from trading_runtime.cli import backtest, compare, config, data, report, strategies, verify
 from trading_runtime.cli.arguments import Parser, examples
 
-_GROUPS = (backtest, strategies, data, verify, report, compare, config)
+# Verb and its module, in the order of the help.
+VERBS = {
+    "backtest": "backtest",
+    "cycle": "cycle",
+    "status": "status",
+    "control": "control",
+    "preflight": "preflight",
+    "reconcile": "reconcile",
+    "replay": "replay",
+    "compare-live": "compare_live",
+    "journal": "journal",
+    "strategies": "strategies",
+    "data": "data",
+    "verify": "verify",
+    "report": "report",
+    "compare": "compare",
+    "config": "config",
+}
 
 
 class _Version(argparse.Action):
@@ -31,8 +48,10 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def make_parser() -> Parser:
-    """Return the parser of the whole command."""
+def make_parser(words: Sequence[str] = ()) -> Parser:
+    """Return the parser of the whole command; of one verb alone when ``words`` begin with it, which loads and costs a
+    quarter.
+    """
     parser = Parser(
         prog="trading-runtime",
         description="One runtime for crypto strategies: "
@@ -46,6 +65,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print version and commit")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
-    for group in _GROUPS:
-        group.add_parser(verbs)
+    wanted = words[0] if words else ""
+    for module in [VERBS[wanted]] if wanted in VERBS else VERBS.values():
+        import_module(f"trading_runtime.cli.{module}").add_parser(verbs)
     return parser
