@@ -22,9 +22,10 @@ from trading_runtime.core.bars import Bars
 from trading_runtime.core.intents import close, limit, market, stop, take_profit, target
 from trading_runtime.core.strategy import Inputs, Permissions, Proposal, Strategy
 from trading_runtime.cycle.account import Account, account_from_json
+from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Stores
 from trading_runtime.cycle.report import CycleReport
-from trading_runtime.cycle.run import Job, run_cycle
+from trading_runtime.cycle.run import run_cycle
 from trading_runtime.source import strategy_code_hash
 from trading_runtime.stores.control import Control
 from trading_runtime.stores.documents import Documents

@@ -18,9 +18,10 @@ from venue.orders import VenueError
 from trading_runtime.config.load import LoadedCycleSettings, load_cycle_settings
 from trading_runtime.core.intents import limit, market
 from trading_runtime.core.strategy import Inputs, Proposal, Strategy
+from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Stores
 from trading_runtime.cycle.report import CycleReport
-from trading_runtime.cycle.run import Job, run_cycle
+from trading_runtime.cycle.run import run_cycle
 from trading_runtime.stores.control import Control
 from trading_runtime.stores.documents import Documents
 from trading_runtime.stores.journal import Journal

@@ -19,8 +19,9 @@ from trading_runtime.core.instruments import Instrument, make_rules, split_symbo
 from trading_runtime.core.ledger import Position
 from trading_runtime.core.strategy import Permissions, Strategy
 from trading_runtime.cycle.account import account_from_json
+from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Stores
-from trading_runtime.cycle.run import Job, run_cycle
+from trading_runtime.cycle.run import run_cycle
 from trading_runtime.data.files import load_bars
 from trading_runtime.exchanges.file_feed import FileFeed
 from trading_runtime.exchanges.simulated import SimulatedExchange

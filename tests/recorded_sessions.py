@@ -14,9 +14,10 @@ from venue.clock import VirtualClock
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.fills import Execution
 from trading_runtime.core.strategy import Permissions, Strategy
+from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Stores
 from trading_runtime.cycle.recorded import RecordedSession, read_session, session_from_entries
-from trading_runtime.cycle.run import Job, run_cycle
+from trading_runtime.cycle.run import run_cycle
 from trading_runtime.exchanges.file_feed import FileFeed
 from trading_runtime.exchanges.simulated import SimulatedExchange
 from trading_runtime.source import strategy_code_hash

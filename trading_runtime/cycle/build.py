@@ -35,8 +35,8 @@ from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import DAY_MS
 from trading_runtime.cycle.clock import Clock, SystemClock
 from trading_runtime.cycle.context import Patience
+from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Stores
-from trading_runtime.cycle.run import Job
 from trading_runtime.exchanges.port import Exchange, Feed
 from trading_runtime.provenance import UNKNOWN, code_commit, image_digest, is_dirty, is_in_repository
 from trading_runtime.source import strategy_code_hash

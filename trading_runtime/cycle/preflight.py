@@ -42,8 +42,8 @@ from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.bars import gather_bars
 from trading_runtime.cycle.build import live_obstacles, open_feed, open_live_exchange, open_store
 from trading_runtime.cycle.clock import Clock
+from trading_runtime.cycle.opening import CLOCK_DIFFERENCE_MS_MAX
 from trading_runtime.cycle.reconcile import check_units
-from trading_runtime.cycle.run import CLOCK_DIFFERENCE_MS_MAX
 from trading_runtime.cycle.status import holder_of, is_store_there, load_account
 from trading_runtime.cycle.sync import Finding, find_mismatches
 from trading_runtime.exchanges.port import Balance, Exchange, Feed

@@ -11,77 +11,43 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from trading_runtime.core.decision import Decision, Identity
+from trading_runtime.core.decision import Decision
 from trading_runtime.core.errors import (
     EXIT_DEFECT,
-    ConfigurationError,
-    DataError,
     StrategyError,
     TemporaryError,
     TradingRuntimeError,
 )
-from trading_runtime.core.gates import Caps, Guards
-from trading_runtime.core.hashing import canonical_json, json_hash
-from trading_runtime.core.instruments import Instrument
-from trading_runtime.core.risk import RiskLimits, watched
+from trading_runtime.core.gates import Guards
+from trading_runtime.core.hashing import canonical_json
+from trading_runtime.core.risk import watched
 from trading_runtime.core.slot import SlotInputs, decide_slot, decision_to_json
-from trading_runtime.core.state import SlotDecided, State
-from trading_runtime.core.strategy import Permissions, Strategy
+from trading_runtime.core.state import SlotDecided
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
 from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.bars import gather_bars, keep, rows_to_record, window
 from trading_runtime.cycle.booking import Booker
 from trading_runtime.cycle.brackets import expire, trigger_watched
-from trading_runtime.cycle.clock import Clock
-from trading_runtime.cycle.context import Context, Patience
-from trading_runtime.cycle.keeper import Keeper, Stores, TakenOver
+from trading_runtime.cycle.context import Context
+from trading_runtime.cycle.guards import guards_of
+from trading_runtime.cycle.job import Job
+from trading_runtime.cycle.keeper import Keeper, TakenOver
+from trading_runtime.cycle.opening import begin_session, check_account, check_clocks, fund_from_now, open_account
+from trading_runtime.cycle.outcome import close_with, control_json, decision_summary
 from trading_runtime.cycle.placement import drop_what_is_late, place_all, plan
 from trading_runtime.cycle.report import CycleReport, equity_json, fill_json, order_json, rejected_orders
 from trading_runtime.cycle.settle import settle
 from trading_runtime.cycle.sync import Finding, find_mismatches
-from trading_runtime.exchanges.port import Balance, Exchange
-from trading_runtime.stores.control import Control, ControlView
-from trading_runtime.telemetry.log import EventLog
+from trading_runtime.exchanges.port import Balance
+from trading_runtime.stores.control import ControlView
 
-# Two clocks that differ more than this cannot both be right, and nobody here can tell which is.
-CLOCK_DIFFERENCE_MS_MAX = 60_000
 # A slot that is asked for a moment before its bar closes is waited for; cron and exchange are seconds apart.
 CLOSE_SECONDS_MAX = 20.0
 ROWS_PER_ENTRY = 2_000
 # A strategy's state is in the account's document twice, as it is and in the event that tells of it, beside all else.
 STATE_BYTES_MAX = 128 * 1024
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a cycle runs: whose account, which strategy, on what, within which limits. ``start_cash`` in quote units."""
-
-    mode: str
-    account: str
-    strategy: Strategy
-    symbols: tuple[str, ...]
-    timeframe: str
-    start_cash: int
-    exchange: Exchange
-    stores: Stores
-    control: Control
-    clock: Clock
-    log: EventLog
-    identity: Mapping[str, Any]
-    caps: Caps = field(default_factory=Caps)
-    permissions: Permissions = field(default_factory=Permissions)
-    limits: RiskLimits = field(default_factory=RiskLimits)
-    patience: Patience = field(default_factory=Patience)
-    missed_slots_max: int = 48
-    bar_age_ms_max: int = 2**62
-    may_open_account: bool = True
-
-    @property
-    def owner(self) -> Identity:
-        return Identity(self.account, type(self.strategy).__qualname__)
 
 
 def run_cycle(job: Job, slot: int | None, run_id: str) -> CycleReport:
@@ -103,7 +69,7 @@ def run_cycle(job: Job, slot: int | None, run_id: str) -> CycleReport:
     except TakenOver as taken:
         report.close("not_mine", str(taken))
     except TradingRuntimeError as error:
-        _close_with(report, error)
+        close_with(report, error)
     except Exception as error:  # noqa: BLE001 - a defect ends in a report, too; its traceback is in it
         report.close("failed", f"a defect: {type(error).__name__}: {error}", EXIT_DEFECT)
         report.defect = traceback.format_exc()
@@ -135,15 +101,15 @@ class _Cycle:
     def run(self, asked: int | None) -> None:
         job, report = self._job, self._report
         self._control = job.control.read(job.clock.now_ms())
-        report.control = _control_json(self._control)
+        report.control = control_json(self._control)
         report.source = {"name": job.exchange.name, "degraded": False, "revised": []}
         account = self._keeper.load()
-        self._check_clocks()
+        check_clocks(self._job)
         instruments = dict(job.exchange.instruments(job.symbols))
         if account is None:
-            account = self._open(instruments)
-        self._check_account(account, instruments)
-        self._fund_from_now(account, instruments)
+            account = open_account(self._job, self._keeper, instruments)
+        check_account(self._job, account, instruments)
+        fund_from_now(self._job, account, instruments)
         self._keeper.fence()
         last = account.state.slot
         newest, slot = self._slots(asked, last)
@@ -158,7 +124,7 @@ class _Cycle:
         context.slot = report.slot = max(one for one in (slot, last) if one is not None)
         context.log = context.log.bind(slot=iso_time(context.slot))
         pending = self._pending(last, slot)
-        self._begin_session(pending[0] if pending else context.slot, instruments)
+        report.session = begin_session(self._job, self._keeper, pending[0] if pending else context.slot)
         self._advance_simulation(context.slot)
         settle(context)
         self._sync()
@@ -214,64 +180,6 @@ class _Cycle:
         return (newest is None or slot >= newest) and age_ms <= self._job.bar_age_ms_max
 
     # What is known before anything is decided.
-
-    def _check_clocks(self) -> None:
-        before, there, here = self._job.clock.now_ms(), self._job.exchange.server_time_ms(), self._job.clock.now_ms()
-        # The answer may have taken long: it was true at some moment between the two.
-        if self._job.mode == "live" and max(before - there, there - here) > CLOCK_DIFFERENCE_MS_MAX:
-            raise TemporaryError(
-                f"the exchange's clock says {iso_time(there)}, this computer's {iso_time(here)}: set the wrong one"
-            )
-
-    def _open(self, instruments: Mapping[str, Instrument]) -> Account:
-        job = self._job
-        if not job.may_open_account:
-            raise ConfigurationError(
-                f"account {job.account!r} with strategy {job.owner.strategy} is not known in this store: if it has "
-                "never traded, open it with --open-account; if it has, the store is another one or was lost: restore it"
-            )
-        account = Account(State(job.start_cash), mode=_mode_kept(job.mode), units=_units(instruments))
-        now = job.exchange.server_time_ms()
-        account.funding_since = {symbol: now for symbol, one in instruments.items() if one.kind == "perpetual"}
-        if job.exchange.capabilities.keeps_brackets:
-            account.funding_since = dict.fromkeys(account.funding_since, 0)
-        self._keeper.open(account)
-        return account
-
-    def _fund_from_now(self, account: Account, instruments: Mapping[str, Instrument]) -> None:
-        """Funding of a perpetual counts from when the account first trades it, which may be after it was opened."""
-        exchange = self._job.exchange
-        for symbol, one in instruments.items():
-            if one.kind == "perpetual" and symbol not in account.funding_since:
-                account.funding_since[symbol] = 0 if exchange.capabilities.keeps_brackets else exchange.server_time_ms()
-
-    def _check_account(self, account: Account, instruments: Mapping[str, Instrument]) -> None:
-        job = self._job
-        if job.mode != "dry-run" and account.mode != job.mode:
-            raise ConfigurationError(
-                f"account {job.account!r} in this store is a {account.mode} account: give the {job.mode} one another "
-                "account.name or another store"
-            )
-        for symbol, unit in _units(instruments).items():
-            if account.units.setdefault(symbol, unit) != unit:
-                raise ConfigurationError(
-                    f"{symbol}: the book counts in units of {account.units[symbol]} (quantity, money), the "
-                    f"settings say {unit}: units never change in the life of an account"
-                )
-        held = {symbol for symbol, position in account.state.positions.items() if position.quantity}
-        held |= {record.order.symbol for record in account.records.values()}
-        for symbol in sorted(held - set(instruments)):
-            raise ConfigurationError(f"{symbol} is held or has open orders: keep it in market.symbols until it is flat")
-
-    def _begin_session(self, slot: int, instruments: Mapping[str, Instrument]) -> None:
-        job, account = self._job, self._keeper.account
-        described = {**job.identity, "symbols": list(job.symbols), "timeframe": job.timeframe, "mode": job.mode}
-        mark = json_hash(described)[:8]
-        if account.session is None or not account.session.endswith(f"-{mark}"):
-            session = f"{iso_time(slot).replace(':', '').replace('.', '')}-{mark}"
-            content = {**described, "start_slot": slot, "state": account.state.to_json(), "units": dict(account.units)}
-            self._keeper.begin_session(session, slot, content)
-        self._report.session = account.session
 
     def _advance_simulation(self, slot: int) -> None:
         advance = getattr(self._job.exchange, "advance_to", None)
@@ -382,7 +290,7 @@ class _Cycle:
         )
         # A breaker may just have tripped, or a person's resume have ended it: placement goes by the same as the gates.
         context.is_risk_allowed = is_newest and self._risk_reason() is None
-        given = given._replace(guards=self._guards(is_newest))
+        given = given._replace(guards=guards_of(account, self._control, self._findings, is_newest=is_newest))
         decision = decide_slot(job.strategy, given)
         _check_state(decision, job.owner.strategy)
         self._record(given, decision, cut, wider)
@@ -397,46 +305,10 @@ class _Cycle:
                 account.finish(record, "cancelled", one.reason or "cancelled")
         plan(context, decision.orders)
         keeper.save()
-        self._report.decisions.append(_decision_summary(decision))
+        self._report.decisions.append(decision_summary(decision))
         for refusal in decision.refusals:
             job.log.info("intent_refused", **refusal.to_json())
         place_all(context)
-
-    def _guards(self, is_newest: bool) -> Guards:
-        account = self._context.account
-        details: dict[str, str] = {}
-        tripped = None if account.risk is None else account.risk.tripped
-        breakers = tripped is None or self._passes("breaker")
-        if tripped is not None:
-            details["breakers"] = tripped.detail
-        if not self._control.allows_risk:
-            details["control"] = self._control.reason
-        risk_state = is_newest
-        if not is_newest:
-            details["risk_state"] = "a missed slot: only the newest may open risk"
-        blocking = [one for one in self._findings if one.blocks and not self._passes(one.override)]
-        for one in blocking:
-            if one.blocks == "all":
-                risk_state = False
-                details["risk_state"] = f"{one.kind}: {one.detail}"
-        distrusted = {
-            one.symbol: f"{one.kind}: {one.detail}" for one in blocking if one.blocks == "symbol" and one.symbol
-        }
-        distrusted |= account.quarantine
-        frozen = {
-            record.order.symbol
-            for record in account.records.values()
-            if record.phase == "claimed" or (record.phase == "open" and record.cancel is not None)
-        }
-        details |= {f"data_quality:{symbol}": reason for symbol, reason in distrusted.items()}
-        return Guards(
-            control_allows_risk=self._control.allows_risk,
-            risk_state_allows_risk=risk_state,
-            breakers_allow_risk=breakers,
-            distrusted_symbols=frozenset(distrusted),
-            frozen_symbols=frozenset(frozen),
-            details=details,
-        )
 
     def _record(self, given: SlotInputs, decision: Decision, cut: Mapping[str, Any], wider: Mapping[str, Any]) -> None:
         """Write down all that the decision saw and came to, before it is acted on."""
@@ -450,7 +322,7 @@ class _Cycle:
                     keeper.record("bars", given.slot, {"rows": {symbol: lines[start : start + ROWS_PER_ENTRY]}})
             rows = {}
         context = {
-            "control": _control_json(self._control),
+            "control": control_json(self._control),
             "mismatches": [one.to_json() for one in self._findings],
             "balances": {asset: [str(one.free), str(one.total)] for asset, one in sorted(self._balances.items())},
             "risk": None if account.risk is None else account.risk.to_json(),
@@ -526,18 +398,6 @@ def _tell_what_is_open(report: CycleReport, keeper: Keeper, cycle: _Cycle | None
     report.risk = None if account.risk is None else account.risk.to_json()
 
 
-def _close_with(report: CycleReport, error: TradingRuntimeError) -> None:
-    """An error of a known kind: its own exit code, and for what is only not there right now, 75."""
-    text = " ".join(str(error).split())
-    if isinstance(error, (TemporaryError, DataError)):
-        report.close("no_decision", text)
-    elif isinstance(error, ConfigurationError):
-        report.close("refused", text)
-    else:
-        report.close("failed", text, error.exit_code)
-    report.errors.append({"kind": type(error).__name__, "detail": text})
-
-
 def _check_state(decision: Decision, strategy: str) -> None:
     """Raise StrategyError for a strategy's state that cannot be kept, before anything of the decision is."""
     try:
@@ -549,28 +409,3 @@ def _check_state(decision: Decision, strategy: str) -> None:
             f"{strategy}: the state that decide returned has {length} bytes, more than the {STATE_BYTES_MAX} an "
             "account may carry: keep less of the past"
         )
-
-
-def _mode_kept(mode: str) -> str:
-    return "paper" if mode == "dry-run" else mode
-
-
-def _units(instruments: Mapping[str, Instrument]) -> dict[str, str]:
-    return {symbol: f"{one.quantity_unit}, {one.quote_unit}" for symbol, one in instruments.items()}
-
-
-def _control_json(control: ControlView) -> dict[str, Any]:
-    return {
-        "risk": control.risk,
-        "allows_risk": control.allows_risk,
-        "flatten": control.flatten,
-        "reason": control.reason,
-        "overrides": [one.name for one in control.overrides],
-        "unreadable": control.unreadable,
-    }
-
-
-def _decision_summary(decision: Decision) -> dict[str, Any]:
-    content = decision_to_json(decision)
-    del content["strategy_state"]
-    return {**content, "slot": iso_time(decision.slot)}
