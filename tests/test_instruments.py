@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_UP, Context, Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -51,6 +51,26 @@ def test_a_quantity_is_what_its_decimal_says_rounded_towards_zero(quantity: Any,
 def test_money_is_rounded_half_to_even(money: Any, units: int) -> None:
     """To the unit of the quote."""
     assert units == COARSE.money_units(money)
+
+
+@given(generate.integers(-(2**62), 2**62), generate.decimals(-(10**9), 10**9, places=10))
+def test_no_amount_depends_on_the_decimal_context_of_the_process(units: int, money: Decimal) -> None:
+    """ccxt sets another rounding for the whole process."""
+
+    def told() -> list[Any]:
+        return [
+            BTC.quantity_text(units),
+            BTC.money_text(units),
+            BTC.quantity_float(units),
+            BTC.money_float(units),
+            BTC.quantity_units(money),
+            BTC.money_units(money),
+            COARSE.money_units(money),
+        ]
+
+    usual = told()
+    with localcontext(Context(prec=5, rounding=ROUND_UP)):
+        assert told() == usual
 
 
 @given(generate.integers(-(2**62), 2**62))

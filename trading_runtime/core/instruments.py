@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any, Literal
 
 from trading_runtime.core.errors import ConfigurationError
@@ -17,6 +17,9 @@ from trading_runtime.core.money import AMOUNT_MAX
 from trading_runtime.core.timeframes import iso_time
 
 Kind = Literal["spot", "perpetual"]
+
+# Amounts must not depend on the decimal context of the process, which libraries change: ccxt sets ROUND_HALF_UP.
+_CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 # The finest unit in common use: Binance, Bitfinex and Coinbase publish at most eight decimals for quantities and quote
 # money.
@@ -64,7 +67,7 @@ class Instrument:
             raise ConfigurationError(
                 f"{self.symbol}: rules must have rising, different dates and there must be at least one"
             )
-        object.__setattr__(self, "value_per_unit", float(self.quantity_unit / self.quote_unit))
+        object.__setattr__(self, "value_per_unit", float(_CONTEXT.divide(self.quantity_unit, self.quote_unit)))
 
     def rules_at(self, time_ms: int) -> Rules:
         """Return the rules that hold at ``time_ms``; raises ConfigurationError for a time before the first ones."""
@@ -78,27 +81,28 @@ class Instrument:
 
     def quantity_units(self, quantity: float | str | Decimal) -> int:
         """Return a quantity in units, rounded down towards zero."""
-        return int(Decimal(str(quantity)) / self.quantity_unit)
+        return int(_CONTEXT.divide(Decimal(str(quantity)), self.quantity_unit))
 
     def quantity_text(self, units: int) -> str:
         """Return the exact decimal string of a quantity, as an exchange expects it."""
-        return decimal_text(units * self.quantity_unit)
+        return decimal_text(_CONTEXT.multiply(Decimal(units), self.quantity_unit))
 
     def quantity_float(self, units: int) -> float:
         """Return a quantity as float64, for people and charts; decisions use the integer."""
-        return float(units * self.quantity_unit)
+        return float(_CONTEXT.multiply(Decimal(units), self.quantity_unit))
 
     def money_units(self, money: float | str | Decimal) -> int:
         """Return an amount of quote money in units, rounded half to even."""
-        return int((Decimal(str(money)) / self.quote_unit).to_integral_value())
+        units = _CONTEXT.divide(Decimal(str(money)), self.quote_unit)
+        return int(units.to_integral_value(ROUND_HALF_EVEN))
 
     def money_float(self, units: int) -> float:
         """Return an amount of quote money as float64, for people and charts."""
-        return float(units * self.quote_unit)
+        return float(_CONTEXT.multiply(Decimal(units), self.quote_unit))
 
     def money_text(self, units: int) -> str:
         """Return the exact decimal string of an amount of quote money."""
-        return decimal_text(units * self.quote_unit)
+        return decimal_text(_CONTEXT.multiply(Decimal(units), self.quote_unit))
 
 
 def instrument_to_json(instrument: Instrument) -> dict[str, Any]:
@@ -209,7 +213,7 @@ def _decimal(text: str, where: str) -> Decimal:
 
 
 def _units(text: str, unit: Decimal, where: str) -> int:
-    units = _decimal(text, where) / unit
+    units = _CONTEXT.divide(_decimal(text, where), unit)
     if units != units.to_integral_value():
         raise ConfigurationError(f"{where} {text} is not a whole multiple of the unit {unit}")
     if units > AMOUNT_MAX:
