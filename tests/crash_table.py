@@ -23,7 +23,7 @@ from crash_scenarios import OK, SCENARIOS, Behaviour, behaviours_of
 # Under bad behaviours every so-many-th point is played in `make test`, all of them in the soak.
 WIDE_CRASH_EVERY = 9
 WIDE_PAUSE_EVERY = 14
-INTERLEAVED_SEEDS = 30
+INTERLEAVED_SEEDS = 34
 SOAK_SEEDS = 400
 CASES_MINIMUM = 10_000
 
