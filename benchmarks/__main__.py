@@ -129,7 +129,9 @@ def _print_processes(processes: list[Process]) -> None:
     for process in processes:
         middle = len(process.seconds) // 2
         seconds, memory = sorted(process.seconds)[middle], sorted(process.mebibytes)[middle]
-        aim = f"{process.aim_seconds} s, {process.aim_mebibytes:.0f} MiB" if process.aim_seconds else ""
+        aims = [f"{process.aim_seconds} s"] if process.aim_seconds else []
+        aims += [f"{process.aim_mebibytes:.0f} MiB"] if process.aim_mebibytes else []
+        aim = ", ".join(aims)
         print(f"{process.name:<46}{seconds:>10.3f}{memory:>10.0f}{seconds / yardstick:>12.2f}{aim:>18}")
 
 
