@@ -15,6 +15,7 @@ from trading_runtime.core.hashing import canonical_json
 from trading_runtime.core.state import (
     BaseFeePaid,
     CashMoved,
+    CoinsSpent,
     Event,
     FundingPaid,
     Order,
@@ -68,6 +69,7 @@ events = some.one_of(
     some.builds(FundingPaid, symbols, amounts),
     some.builds(CashMoved, amounts, texts),
     some.builds(BaseFeePaid, symbols, quantities, amounts),
+    some.builds(CoinsSpent, symbols, quantities, amounts),
     some.builds(SlotDecided, some.integers(0, 10**13), some.dictionaries(texts, plain, max_size=3)),
 )
 

@@ -23,10 +23,11 @@ from trading_runtime.core import gates
 from trading_runtime.core.bars import Floats, Integers
 from trading_runtime.core.errors import StrategyError
 from trading_runtime.core.evaluate import ColumnCache, Columns
-from trading_runtime.core.gates import CATEGORY, Refusal
+from trading_runtime.core.gates import CATEGORY
 from trading_runtime.core.instruments import Instrument, Rules
 from trading_runtime.core.intents import Intent, target
 from trading_runtime.core.orders import client_order_id
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.state import Order
 from trading_runtime.core.strategy import Strategy
 

@@ -6,11 +6,13 @@ once, elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from trading_runtime.core.gates import Refusal
 from trading_runtime.core.intents import Intent
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.state import Order
 
 # The meaning of the simulation. Raise it with every change that can alter a fill, an amount or a refusal: it is part of
@@ -52,8 +54,13 @@ class Funded(NamedTuple):
     amount: int
 
 
+NO_FACTS: Mapping[str, Any] = MappingProxyType({})
+
+
 class Decided(NamedTuple):
-    """A decision at the close of ``bar``."""
+    """A decision at the close of ``bar``. ``facts``, what it was made from, are kept of those that wanted something:
+    those of every hour of three years would fill the memory.
+    """
 
     bar: int
     slot: int
@@ -61,6 +68,7 @@ class Decided(NamedTuple):
     orders: tuple[Order, ...]
     refusals: tuple[Refusal, ...]
     reasons: tuple[str, ...]
+    facts: Mapping[str, Any] = NO_FACTS
 
 
 Entry = Fill | Ended | Funded | Decided

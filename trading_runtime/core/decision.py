@@ -7,14 +7,16 @@ under the same ids. It knows nothing of exchanges, files or time beyond the slot
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from trading_runtime.core.errors import StrategyError
-from trading_runtime.core.gates import Book, Refusal, refusal_by_gates
+from trading_runtime.core.gates import Book, refusal_by_gates
 from trading_runtime.core.intents import Intent, checked_intent
 from trading_runtime.core.money import affordable_quantity, quantity_for_value, tick_for_limit
 from trading_runtime.core.orders import client_order_id
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.state import Order, State
 from trading_runtime.core.strategy import Inputs, Proposal, Strategy
 
@@ -43,6 +45,7 @@ class Decision(NamedTuple):
     refusals: tuple[Refusal, ...]
     strategy_state: Any
     reasons: tuple[str, ...]
+    facts: Mapping[str, Any] = MappingProxyType({})
 
 
 def decide(
@@ -63,7 +66,7 @@ def resolve(proposal: Proposal, state: State, book: Book, slot: int, identity: I
     intents, reasons = checked_proposal(proposal)
     cancels: list[Cancel] = []
     orders: list[Order] = []
-    refusals: list[Refusal] = []
+    refusals: list[Refusal] = list(checked_refusals(proposal.refusals)) if proposal.refusals else []
     if state.orders:
         for intent in intents:
             _end_replaced_orders(intent, state, book, cancels)
@@ -112,7 +115,10 @@ def resolve(proposal: Proposal, state: State, book: Book, slot: int, identity: I
             orders.append(order)
             book.accept(order)
     strategy_state = state.strategy_state if proposal.state is None else proposal.state
-    return Decision(slot, intents, tuple(cancels), tuple(orders), tuple(refusals), strategy_state, reasons)
+    facts = proposal.facts
+    if facts is None:
+        return Decision(slot, intents, tuple(cancels), tuple(orders), tuple(refusals), strategy_state, reasons)
+    return Decision(slot, intents, tuple(cancels), tuple(orders), tuple(refusals), strategy_state, reasons, facts)
 
 
 def _closing_half(order: Order, refusal: Refusal, book: Book) -> Order | None:
@@ -140,7 +146,19 @@ def checked_proposal(proposal: Proposal) -> tuple[tuple[Intent, ...], tuple[str,
         raise StrategyError(f"the reasons of a proposal are a list of texts, not {reasons!r}")
     if proposal.state is not None and not isinstance(proposal.state, Mapping):
         raise StrategyError(f"the state of a proposal is a mapping, not {type(proposal.state).__name__}")
+    if proposal.facts is not None and not isinstance(proposal.facts, Mapping):
+        raise StrategyError(f"the facts of a proposal are a mapping, not {type(proposal.facts).__name__}")
     return tuple([checked_intent(intent) for intent in given]), tuple(reasons)
+
+
+def checked_refusals(given: Sequence[Refusal]) -> Sequence[Refusal]:
+    """Return the refusals of a proposal; raises StrategyError when they are none."""
+    if type(given) not in (list, tuple) or not all(type(one) is Refusal for one in given):
+        raise StrategyError(f"the refusals of a proposal are a list of Refusal, not {given!r}")
+    for one in given:
+        if not all(isinstance(text, str) for text in one):
+            raise StrategyError(f"a refusal is made of texts: {one!r}")
+    return given
 
 
 def _end_replaced_orders(intent: Intent, state: State, book: Book, cancels: list[Cancel]) -> None:

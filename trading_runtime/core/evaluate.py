@@ -113,10 +113,20 @@ class ColumnCache:
 class Columns:
     """Evaluates expressions for one set of parameter values over the bars of a run. Symbols may start and end at
     different times.
+
+    Bars of longer timeframes are made of the given ones, unless ``longer`` (by timeframe, then symbol) has them: what
+    is declared on such a timeframe is then known as soon as its window of those bars is full.
     """
 
-    def __init__(self, bars: Mapping[str, Bars], values: Values, cache: ColumnCache | None = None) -> None:
+    def __init__(
+        self,
+        bars: Mapping[str, Bars],
+        values: Values,
+        cache: ColumnCache | None = None,
+        longer: Mapping[str, Mapping[str, Bars]] | None = None,
+    ) -> None:
         self._bars = bars
+        self._given = {} if longer is None else longer
         self._values = values
         self._cache = cache if cache is not None else ColumnCache()
         self._data = self._cache.data(bars)
@@ -144,10 +154,12 @@ class Columns:
         return self._known_from(expression, self._bars[symbol])
 
     def _known_from(self, expression: Expression, bars: Bars) -> int:
-        if len(self._bars) == 1:
+        if len(self._bars) == 1 and not self._given:
             return expression.window(self._values, bars.bar_ms) - 1
         rows = [0]
         for node in windowed_nodes(expression):
+            if isinstance(node, OnTimeframe) and node.timeframe in self._given:
+                continue  # its own column, on the longer bars, is unknown until its window is full
             # The symbols a column names need the whole window, too, and may have begun later.
             opens = [int(self._named(symbol).open_time[0]) for symbol in named_symbols(node)]
             late = max(0, -((int(bars.open_time[0]) - max(opens)) // bars.bar_ms)) if opens else 0
@@ -241,6 +253,8 @@ class Columns:
         return result
 
     def _longer_bars(self, symbol: str, bars: Bars, timeframe: str) -> Bars | None:
+        if timeframe in self._given:
+            return self._given[timeframe].get(symbol)
         key = (symbol, timeframe)
         if key not in self._longer:
             try:

@@ -11,6 +11,7 @@ from trading_runtime.core.errors import StrategyError
 from trading_runtime.core.state import (
     BaseFeePaid,
     CashMoved,
+    CoinsSpent,
     Event,
     FundingPaid,
     Order,
@@ -27,6 +28,7 @@ _KINDS: dict[str, type[Any]] = {
     "funding_paid": FundingPaid,
     "cash_moved": CashMoved,
     "base_fee_paid": BaseFeePaid,
+    "coins_spent": CoinsSpent,
     "slot_decided": SlotDecided,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}

@@ -347,6 +347,11 @@ def named_symbols(node: Expression) -> set[str]:
     return named.union(*map(named_symbols, node.children()))
 
 
+def has_timeframe(node: Expression) -> bool:
+    """Whether any part of an expression is on bars of a longer timeframe."""
+    return isinstance(node, OnTimeframe) or any(map(has_timeframe, node.children()))
+
+
 def is_of_universe(node: Expression) -> bool:
     """Whether an expression has one value per symbol: anything made of a universe column, unless it is of one named
     symbol.

@@ -18,21 +18,9 @@ from typing import NamedTuple
 from trading_runtime.core.errors import StrategyError
 from trading_runtime.core.instruments import Instrument, Rules
 from trading_runtime.core.money import fee_amount, quote_value
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.state import Order, State
 from trading_runtime.core.strategy import Permissions
-
-
-class Refusal(NamedTuple):
-    """An intent that a gate blocked. ``category`` groups gates for people: safety, limits, money, strategy, data."""
-
-    gate: str
-    category: str
-    symbol: str
-    leg: str
-    detail: str
-
-    def to_json(self) -> dict[str, str]:
-        return self._asdict()
 
 
 class Caps(NamedTuple):

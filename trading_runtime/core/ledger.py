@@ -55,6 +55,12 @@ class Position:
         """Return the position after paying ``amount`` (negative: receiving it) at a funding time."""
         return Position(self.symbol, self.quantity, self.cost, self.realised, self.fees, self.funding + amount)
 
+    def profit(self, value: int) -> int:
+        """Return what it has earned since it was first opened, in quote units, fees and funding paid. ``value`` is what
+        is held now is worth.
+        """
+        return self.realised + value - self.cost - self.fees - self.funding
+
     def to_json(self) -> dict[str, int | str]:
         return {name: getattr(self, name) for name in ("symbol", "quantity", "cost", "realised", "fees", "funding")}
 

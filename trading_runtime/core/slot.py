@@ -19,7 +19,7 @@ from trading_runtime.core.errors import StrategyError, TradingRuntimeError
 from trading_runtime.core.evaluate import Columns, onto
 from trading_runtime.core.gates import Book, Caps, Guards
 from trading_runtime.core.instruments import Instrument, instrument_from_json, instrument_to_json
-from trading_runtime.core.intents import cancel, close
+from trading_runtime.core.intents import Intent, cancel, close
 from trading_runtime.core.money import quote_value
 from trading_runtime.core.state import Order, State, state_from_json
 from trading_runtime.core.strategy import Inputs, Permissions, Proposal, Strategy
@@ -33,7 +33,11 @@ class SlotInputs(NamedTuple):
 
     ``bars`` by symbol in the strategy's order, each ending with the bar that closed at ``slot``. ``flatten`` asks for
     nothing of the strategy: everything open is cancelled and closed. It is 1 for the slot's first such decision, for a
-    later one any number that none before it had: part of the ids of its orders.
+    later one any number that none before it had: part of the ids of its orders. ``columns`` are the values of the
+    declared columns by name where somebody else computed them (a recorded cycle of another engine): then no more of the
+    bars is needed than the newest one, for the price. ``longer`` are closed bars of longer timeframes, by timeframe and
+    symbol, where those are not to be made of ``bars``. ``treasury`` is an intent of the runtime itself (the coin that
+    fees are paid with), decided after the strategy's, with its facts.
     """
 
     slot: int
@@ -46,6 +50,9 @@ class SlotInputs(NamedTuple):
     guards: Guards
     artifact: Any = None
     flatten: int = 0
+    columns: Mapping[str, Any] | None = None
+    longer: Mapping[str, Mapping[str, Bars]] = MappingProxyType({})
+    treasury: Mapping[str, Any] | None = None
 
     def marks(self) -> dict[str, float]:
         """The close of each symbol's newest bar."""
@@ -79,11 +86,19 @@ class SlotInputs(NamedTuple):
             },
             "artifact": self.artifact,
             "flatten": int(self.flatten),
+            **({} if self.columns is None else {"columns": dict(self.columns)}),
+            **({} if not self.longer else {"longer": longer_reference(self.longer)}),
+            **({} if self.treasury is None else {"treasury": dict(self.treasury)}),
         }
 
 
-def slot_inputs_from_json(content: Mapping[str, Any], bars: Mapping[str, Bars]) -> SlotInputs:
+def slot_inputs_from_json(
+    content: Mapping[str, Any], bars: Mapping[str, Bars], longer: Mapping[str, Mapping[str, Bars]] | None = None
+) -> SlotInputs:
     """Return the inputs that ``SlotInputs.to_json`` wrote; raises StrategyError for damage, or for other bars."""
+    longer = {} if longer is None else longer
+    if longer_reference(longer) != content.get("longer", {}):
+        raise StrategyError("the bars of longer timeframes are not the recorded ones")
     # Stored JSON sorts its keys; the order of the symbols is part of what a strategy sees.
     for symbol in content["symbols"]:
         reference = content["bars"][symbol]
@@ -107,6 +122,9 @@ def slot_inputs_from_json(content: Mapping[str, Any], bars: Mapping[str, Bars]) 
         ),
         artifact=content["artifact"],
         flatten=int(content["flatten"]),
+        columns=content.get("columns"),
+        longer=longer,
+        treasury=content.get("treasury"),
     )
 
 
@@ -120,6 +138,14 @@ def bars_reference(bars: Bars) -> dict[str, Any]:
     }
 
 
+def longer_reference(longer: Mapping[str, Mapping[str, Bars]]) -> dict[str, dict[str, Any]]:
+    """Return what names bars of longer timeframes in a journal."""
+    return {
+        timeframe: {symbol: bars_reference(bars) for symbol, bars in sorted(of_symbols.items())}
+        for timeframe, of_symbols in sorted(longer.items())
+    }
+
+
 def decision_to_json(decision: Decision) -> dict[str, Any]:
     """Return a decision as plain data, for journals and for comparing two of them byte for byte."""
     return {
@@ -130,6 +156,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "refusals": [refusal.to_json() for refusal in decision.refusals],
         "strategy_state": dict(decision.strategy_state),
         "reasons": list(decision.reasons),
+        "facts": dict(decision.facts),
     }
 
 
@@ -153,7 +180,20 @@ def decide_slot(strategy: Strategy, given: SlotInputs) -> Decision:
             ) from error
     rules = {symbol: instrument.rules_at(given.slot) for symbol, instrument in given.instruments.items()}
     book = Book(given.state, given.instruments, rules, given.marks(), given.permissions, given.caps, given.guards)
-    return resolve(Proposal() if proposal is None else proposal, given.state, book, given.slot, given.identity)
+    proposal = Proposal() if proposal is None else proposal
+    if given.treasury is not None and not given.flatten:
+        proposal = _with_treasury(proposal, given.treasury)
+    return resolve(proposal, given.state, book, given.slot, given.identity)
+
+
+def _with_treasury(proposal: Proposal, treasury: Mapping[str, Any]) -> Proposal:
+    """Add the runtime's own intent, last: the strategy's have their money first."""
+    intent = Intent(**treasury["intent"])
+    facts = dict(proposal.facts or {})
+    facts["intents"] = {**facts.get("intents", {}), f"{intent.symbol} {intent.leg}": treasury["facts"]}
+    return Proposal(
+        [*proposal.intents, intent], proposal.state, proposal.reasons, refusals=proposal.refusals, facts=facts
+    )
 
 
 def whole_lots(quantity: int, instrument: Instrument, time_ms: int) -> int:
@@ -198,7 +238,7 @@ def _flat(state: State, attempt: int) -> Proposal:
 
 def _inputs(strategy: Strategy, given: SlotInputs) -> Inputs:
     values = strategy.params.to_json()
-    columns = Columns(given.bars, values)
+    columns = Columns(given.bars, values, longer=given.longer)
     source = _Source(given)
     symbols = tuple(given.bars)
     declared: dict[str, Expression] = dict(strategy.columns)
@@ -218,8 +258,13 @@ def _inputs(strategy: Strategy, given: SlotInputs) -> Inputs:
         return float(column[row])
 
     for name, expression in declared.items():
-        if isinstance(expression, Universe):
-            value: Any = tuple(handed_over(expression.source, symbol) for symbol in symbols)
+        if given.columns is not None:
+            if name not in given.columns:
+                raise StrategyError(f"column {name!r} was not given")
+            column = given.columns[name]
+            value: Any = tuple(map(_number, column)) if isinstance(expression, Universe) else _number(column)
+        elif isinstance(expression, Universe):
+            value = tuple(handed_over(expression.source, symbol) for symbol in symbols)
         else:
             value = handed_over(expression, symbols[0])
         setattr(inputs, name, value)
@@ -234,6 +279,11 @@ def _inputs(strategy: Strategy, given: SlotInputs) -> Inputs:
     inputs._source = source
     made: Inputs = inputs
     return made
+
+
+def _number(value: Any) -> float:
+    """A given column's value; JSON has no NaN, so None stands for what is not known."""
+    return float("nan") if value is None else float(value)
 
 
 class _Source:
@@ -267,6 +317,20 @@ class _Source:
             return 0.0
         return position.cost / (position.quantity * self._given.instruments[symbol].value_per_unit)
 
+    def profit_of(self, symbol: str, row: int) -> float:
+        position = self._given.state.positions.get(symbol)
+        if position is None:
+            return 0.0
+        value = 0
+        if position.quantity:
+            per_unit = self._given.instruments[symbol].value_per_unit
+            value = quote_value(self.price_of(symbol, row), position.quantity, per_unit)
+        return position.profit(value) * self._unit
+
+    def lot_of(self, symbol: str, row: int) -> float:
+        instrument = self._given.instruments[symbol]
+        return instrument.quantity_float(instrument.rules_at(self.time_of(row)).lot)
+
     def _whole_lots(self, symbol: str) -> int:
         """What fees in coins leave beyond whole lots cannot be traded: a strategy does not see it as a position."""
         return whole_lots(self._given.state.quantity(symbol), self._given.instruments[symbol], self._given.slot)
@@ -284,7 +348,7 @@ class _Source:
         state = self._given.state
         cash = state.cash
         for symbol, position in state.positions.items():
-            if self._given.instruments[symbol].kind != "spot":
+            if position.quantity and self._given.instruments[symbol].kind != "spot":
                 cash += position.cost  # trading contracts moves no money that spot could not be bought with
         return cash * self._unit
 

@@ -161,6 +161,19 @@ class BaseFeePaid:
         self.value = value
 
 
+class CoinsSpent:
+    """Coins of a position paid the fee of another one's fill: ``quantity`` units, worth ``value`` quote units then.
+    Booked as coins sold for ``value``: cash grows by what the fee, which is part of that fill, takes from it.
+    """
+
+    __slots__ = ("quantity", "symbol", "value")
+
+    def __init__(self, symbol: str, quantity: int, value: int) -> None:
+        self.symbol = symbol
+        self.quantity = quantity
+        self.value = value
+
+
 class SlotDecided:
     """A decision was made for the bar that closed at ``slot``; ``strategy_state`` is what the strategy carries on."""
 
@@ -171,7 +184,7 @@ class SlotDecided:
         self.strategy_state = strategy_state
 
 
-Event = OrderPlaced | OrderFilled | OrderEnded | FundingPaid | CashMoved | BaseFeePaid | SlotDecided
+Event = OrderPlaced | OrderFilled | OrderEnded | FundingPaid | CashMoved | BaseFeePaid | CoinsSpent | SlotDecided
 
 
 class State:
@@ -307,6 +320,10 @@ def apply(state: State, event: Event) -> State:
     elif isinstance(event, BaseFeePaid):
         position = positions.get(event.symbol) or Position(event.symbol)
         positions = {**positions, event.symbol: position.filled(-1, event.quantity, event.value, event.value)}
+    elif isinstance(event, CoinsSpent):
+        position = positions.get(event.symbol) or Position(event.symbol)
+        positions = {**positions, event.symbol: position.filled(-1, event.quantity, event.value, 0)}
+        cash += event.value
     else:
         raise StrategyError(f"{type(event).__name__} is no event of an account")
     return State(cash, flows, positions, orders, slot, strategy_state)

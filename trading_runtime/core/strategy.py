@@ -12,9 +12,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trading_runtime.core.errors import StrategyError
-from trading_runtime.core.expressions import Expression, Universe, Window, is_of_universe, windowed_nodes
+from trading_runtime.core.expressions import (
+    Expression,
+    OnTimeframe,
+    Universe,
+    Window,
+    has_timeframe,
+    is_of_universe,
+    windowed_nodes,
+)
 from trading_runtime.core.intents import Intent, target
 from trading_runtime.core.parameters import Parameters
+from trading_runtime.core.refusals import Refusal
 
 if TYPE_CHECKING:
     from trading_runtime.core.state import Order
@@ -84,6 +93,18 @@ class Inputs:
         price: float = self._source.entry_price_of(symbol)
         return price
 
+    def profit_of(self, symbol: str) -> float:
+        """What ``symbol`` has earned since the account was opened: realised and unrealised, less fees and funding. Also
+        of a symbol that is no longer held; 0.0 of one that never was. Deposits and withdrawals are no part of it.
+        """
+        profit: float = self._source.profit_of(symbol, self.index)
+        return profit
+
+    def lot_of(self, symbol: str) -> float:
+        """The step of quantities of ``symbol`` at present: an order's quantity is rounded down to a multiple of it."""
+        lot: float = self._source.lot_of(symbol, self.index)
+        return lot
+
     @property
     def equity(self) -> float:
         """Cash plus positions at the last closes."""
@@ -106,16 +127,27 @@ class Inputs:
 class Proposal:
     """What a strategy wants at one bar: intents, the state to carry on (None keeps the present one) and reasons to
     record.
+
+    ``refusals`` are what it would have wanted, had its own conditions been met. ``facts`` is plain JSON for people,
+    what the decision was made from: it is recorded and reported, and nothing is ever traded by it.
     """
 
-    __slots__ = ("intents", "reasons", "state")
+    __slots__ = ("facts", "intents", "reasons", "refusals", "state")
 
     def __init__(
-        self, intents: Sequence[Intent] = (), state: Mapping[str, Any] | None = None, reasons: Sequence[str] = ()
+        self,
+        intents: Sequence[Intent] = (),
+        state: Mapping[str, Any] | None = None,
+        reasons: Sequence[str] = (),
+        *,
+        refusals: Sequence[Refusal] = (),
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.intents = intents
         self.state = state
         self.reasons = reasons
+        self.refusals = refusals
+        self.facts = facts
 
 
 class Strategy:
@@ -169,6 +201,26 @@ class Strategy:
         """The number of closed bars of length ``bar_ms`` that one decision depends on."""
         values = self.params.to_json()
         return max((node.window(values, bar_ms) for node in self._windowed), default=1)
+
+    def longer_bars_needed(self, bar_ms: int) -> tuple[int, dict[str, int]]:
+        """Return the bars of length ``bar_ms``, and those of each longer timeframe, that one decision depends on when
+        the longer ones are not made of the shorter ones but given. No timeframe is named where a column on it is read
+        by one on shorter bars over more than the present bar: then everything must be made of those.
+        """
+        values = self.params.to_json()
+        base, longer = 1, dict[str, int]()
+        for node in self._windowed:
+            if isinstance(node, OnTimeframe):
+                longer[node.timeframe] = max(longer.get(node.timeframe, 1), node.source.window(values, node.bar_ms))
+            elif has_timeframe(node):
+                return self.bars_needed(bar_ms), {}
+            else:
+                base = max(base, node.window(values, bar_ms))
+        return base, longer
+
+    def sleeve_of(self, symbol: str) -> str:
+        """Return the part of the portfolio that ``symbol`` belongs to, for reports; empty where there are no parts."""
+        return ""
 
     def decide(self, inputs: Inputs) -> Proposal | None:
         """Return what to do at this bar, or None for nothing. Must depend on ``inputs`` and ``self.params`` alone."""
