@@ -16,6 +16,7 @@ import msgspec
 
 from trading_runtime.config.schema import (
     AccountSettings,
+    ArtifactHistorySettings,
     DataSettings,
     FundingSettings,
     QualitySettings,
@@ -35,7 +36,7 @@ from trading_runtime.core.timeframes import HOUR_MS, iso_time, parse_time
 if TYPE_CHECKING:
     # The engine is imported where it is used: a live cycle builds instruments and caps without it.
     from trading_runtime.backtest.engine import Account
-    from trading_runtime.backtest.market import FundingRate, Market
+    from trading_runtime.backtest.market import FundingRate, Market, Publication
     from trading_runtime.config.cycle_schema import CycleSettings
 
 __all__ = [
@@ -64,7 +65,7 @@ _RULES = (
 
 def build_market(settings: Settings, folder: Path) -> tuple[Market, list[dict[str, Any]]]:
     """Return the market of a run, and the manifests of everything that was read for it: candles first, then
-    funding files.
+    funding files, then the publications.
     """
     from trading_runtime.backtest.market import Market
 
@@ -81,7 +82,11 @@ def build_market(settings: Settings, folder: Path) -> tuple[Market, list[dict[st
         if manifest is not None:
             manifests.append(manifest)
             _refuse_funding_elsewhere(funding[symbol], series, str(wanted.path))
-    return Market(bars, instruments, execution, funding), manifests
+    publications: list[Publication] = []
+    if settings.artifact is not None:
+        publications, manifest = load_publications(settings.artifact, folder, bars)
+        manifests.append(manifest)
+    return Market(bars, instruments, execution, funding, publications), manifests
 
 
 def build_account(settings: Settings, market: Market) -> Account:
@@ -188,6 +193,56 @@ def constant_funding(bars: Bars, rate: float, interval_hours: int) -> list[Fundi
     """
     first, last = int(bars.open_time[0]) + bars.bar_ms, int(bars.open_time[-1]) + bars.bar_ms
     return _constant_funding(first, last, rate, interval_hours)
+
+
+def load_publications(
+    wanted: ArtifactHistorySettings, folder: Path, bars: Mapping[str, Bars]
+) -> tuple[list[Publication], dict[str, Any]]:
+    """Return what was in force at some close of ``bars`` and when it changed, with the manifest of its files.
+
+    Raises ConfigurationError when nothing was, and when a pool in force names symbols without candles; whatever
+    ``PoolHistory.load`` raises for a file that is none.
+    """
+    from trading_runtime.artifacts.history import PoolHistory
+    from trading_runtime.artifacts.payload import PayloadRules
+    from trading_runtime.backtest.market import Publication
+
+    history = PoolHistory.load(
+        folder / wanted.folder,
+        PayloadRules(wanted.max_age_days, tuple(wanted.acceptable_modes), wanted.expected_size),
+        wanted.publication_hours,
+        last_known_good_days_max=wanted.last_known_good_days_max,
+        allow_new_entries_on_degraded=wanted.allow_new_entries_on_degraded,
+        quote=split_symbol(next(iter(bars)))[1],
+    )
+    first = min(int(series.open_time[0]) + series.bar_ms for series in bars.values())
+    last = max(int(series.open_time[-1]) + series.bar_ms for series in bars.values())
+    publications = [Publication(time_ms, artifact) for time_ms, artifact in history.changes(first, last)]
+    in_force = [published for published in publications if published.artifact is not None]
+    if not in_force:
+        raise ConfigurationError(
+            f"artifact.folder {wanted.folder}: none of its publications was in force from {iso_time(first)} to "
+            f"{iso_time(last)}, the period of the candles"
+        )
+    missing: dict[str, int] = {}
+    for published in in_force:
+        for symbol in published.artifact["symbols"]:
+            if symbol not in bars:
+                missing.setdefault(symbol, published.time_ms)
+    if missing:
+        named = ", ".join(f"{symbol} (in force from {iso_time(time_ms)})" for symbol, time_ms in missing.items())
+        raise ConfigurationError(
+            f"artifact.folder {wanted.folder}: its pools name symbols without candles: {named}; add a file for each "
+            "to data, or shorten the period"
+        )
+    manifest: dict[str, Any] = {
+        "kind": "artifact",
+        "folder": (folder / wanted.folder).resolve().name,
+        "files": [one.name for one in history.publications],
+        "content_hash": history.content_hash(),
+        "publications": len(publications),
+    }
+    return publications, manifest
 
 
 def _constant_funding(first: int, last: int, rate: float, interval_hours: int) -> list[FundingRate]:

@@ -162,7 +162,9 @@ def build_feed_bars(settings: CycleSettings, folder: Path) -> tuple[dict[str, Ba
     newest = min(int(bars[symbol].open_time[-1]) + bars[symbol].bar_ms for symbol in market.symbols)
     if start is not None and start > newest:
         raise ConfigurationError(f"feed.start {settings.feed.start}: the files end at {iso_time(newest)}")
-    return {symbol: bars[symbol] for symbol in market.symbols}, manifests
+    # A publication may name any of the symbols that there are files of.
+    symbols = list(bars) if settings.artifact is not None else market.symbols
+    return {symbol: bars[symbol] for symbol in symbols}, manifests
 
 
 def feed_start_ms(settings: CycleSettings) -> int | None:

@@ -17,6 +17,7 @@ from trading_runtime.config.schema import (
     ExecutionSettings,
     FundingSettings,
     InstrumentSettings,
+    PayloadSettings,
     QualitySettings,
     Scalar,
     Section,
@@ -35,6 +36,7 @@ _ACCOUNT_NAME = r"^[a-z0-9-]{1,32}(?!\n)$"
 _EXCHANGE_ID = r"^[a-z][a-z0-9_]{0,39}(?!\n)$"
 _BASE_URL = r"^https?://[A-Za-z0-9.:\[\]_-]+(?!\n)$"
 _PREFIX = r"^[A-Za-z0-9_-]{0,64}(?!\n)$"
+_DOCUMENT_PART = r"^[A-Za-z0-9._-]{1,200}(?!\n)$"
 
 ExchangeId = Annotated[
     str, Meta(pattern=_EXCHANGE_ID, extra={"form": "ccxt's id of an exchange, such as binance, in lower case"})
@@ -62,6 +64,75 @@ class CycleAccountSettings(AccountSettings, frozen=True, kw_only=True):
             "what it buys is paid from it, and nothing else of the exchange's account is touched",
         ),
     ] = 10_000.0
+    funds: Annotated[
+        Literal["given", "all"],
+        Meta(
+            description="`given`: the strategy trades `cash` and what it made of it, nothing else is touched; "
+            "`all`: live, all quote money of the exchange's account is the strategy's, savings included: it starts "
+            "with what is there, and deposits, withdrawals and interest are booked as flows, never as profit"
+        ),
+    ] = "given"
+    adopt: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(
+            description="symbols whose coins become the strategy's positions, at the price of that moment, when the "
+            "account is opened; needs `funds` all"
+        ),
+    ] = field(default_factory=list)
+
+
+class ArtifactSettings(PayloadSettings, frozen=True, kw_only=True):
+    """The publication that the strategy consumes (a live pool), and where it is looked for, step by step."""
+
+    collection: Annotated[
+        Annotated[str, Meta(pattern=_DOCUMENT_PART, extra={"form": "letters, digits, . _ and -"})],
+        Meta(description="collection of the store that upstream publishes into"),
+    ] = "strategy"
+    document: Annotated[
+        Annotated[str, Meta(pattern=_DOCUMENT_PART, extra={"form": "letters, digits, . _ and -"})],
+        Meta(description="name of the published document"),
+    ] = "CRYPTO_LIVE_POOL_ROTATION_LIVE_POOL"
+    file: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="file that stands in when neither upstream nor the last good one can be used, relative to the "
+            "configuration file; null looks at `artifacts/live_pool_legacy.json` there"
+        ),
+    ] = None
+    manifest_file: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="upstream's artifact manifest, relative to the configuration file: where it is given, a "
+            "payload whose digest it does not name is refused"
+        ),
+    ] = None
+
+
+class TreasurySettings(Section, frozen=True, kw_only=True):
+    """Money that is not needed right now earns interest; fees are paid from a little stock of the exchange's coin."""
+
+    earn_buffer: Annotated[
+        bool,
+        Meta(
+            description="whether quote money beyond the buffer is kept in the exchange's flexible savings; needs "
+            "`account.funds` all"
+        ),
+    ] = False
+    buffer_fraction: Annotated[
+        float, Meta(ge=0.0, le=1.0, description="share of all quote money that stays free on spot")
+    ] = 0.05
+    buffer_minimum: Annotated[float, Meta(ge=0.0, description="least quote money that stays free on spot")] = 50.0
+    buffer_maximum: Annotated[float, Meta(ge=0.0, description="most quote money that stays free on spot")] = 300.0
+    buffer_tolerance: Annotated[
+        float, Meta(ge=0.0, description="nothing is moved while spot is within this of the buffer, in quote money")
+    ] = 5.0
+    subscribe_minimum: Annotated[float, Meta(ge=0.0, description="least amount that is moved, in quote money")] = 0.1
+    fuel_symbol: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="market of the coin that fees are paid with, such as BNB/USDT; null buys none"),
+    ] = None
+    fuel_minimum: Annotated[float, Meta(ge=0.0, description="value of that coin below which some is bought")] = 10.0
+    fuel_top_up: Annotated[float, Meta(gt=0.0, description="quote money that is spent on it then")] = 15.0
 
 
 class MarketSettings(Section, frozen=True, kw_only=True):
@@ -204,6 +275,16 @@ class NotifySettings(Section, frozen=True, kw_only=True):
             "are in the environment"
         ),
     ] = True
+    language: Annotated[Literal["en", "zh"], Meta(description="language of messages: English or Chinese")] = "en"
+    status_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=24,
+            description="hours between two status messages of a strategy that has one, counted from 00:00 UTC; 0 sends "
+            "none",
+        ),
+    ] = 24
 
 
 class CycleOutputSettings(Section, frozen=True, kw_only=True):
@@ -252,6 +333,13 @@ class CycleSettings(Section, frozen=True, kw_only=True):
     )
     lease: Annotated[LeaseSettings, Meta(description="one process at a time")] = LeaseSettings()
     risk: Annotated[RiskSettings, Meta(description="when no new risk is taken")] = RiskSettings()
+    artifact: Annotated[
+        ArtifactSettings | None,
+        Meta(description="publication that the strategy consumes, such as a live pool; null for a strategy without"),
+    ] = None
+    treasury: Annotated[TreasurySettings, Meta(description="savings and the coin that fees are paid with")] = (
+        TreasurySettings()
+    )
     placement: Annotated[PlacementSettings, Meta(description="limits of placing orders")] = PlacementSettings()
     notify: Annotated[NotifySettings, Meta(description="who is told")] = NotifySettings()
     output: Annotated[CycleOutputSettings, Meta(description="where reports go")] = CycleOutputSettings()

@@ -27,6 +27,7 @@ class Layers:
         self._root = root  # the schema that names are spelled by
         self.texts: dict[str, str] = {}  # what was written outside the file, by key
         self._given: dict[str, str] = {}  # keys given outside the file, and by whom
+        self._aliased: set[str] = set()  # of those, the keys that a variable of another name gave
 
     def replace_strategy(self, name: str) -> None:
         present = self.tree.get("strategy")
@@ -35,6 +36,20 @@ class Layers:
             {**present, STRATEGY_CLASS: name} if same and isinstance(present, dict) else {STRATEGY_CLASS: name}
         )
         self._given[f"strategy.{STRATEGY_CLASS}"] = "--strategy"
+
+    def apply_alias(self, key: str, value: Any, name: str) -> None:
+        """Apply the value of an environment variable that has a name of its own; every later layer may replace it."""
+        words = key.split(".")
+        target: Any = self.tree
+        for word in words[:-1]:
+            if target.get(word) is None:
+                target[word] = {}
+            target = target[word]
+            if not isinstance(target, dict):
+                return  # the file's section is none, which checking says of the file
+        target[words[-1]] = value
+        self._given[key] = f"environment {name}"
+        self._aliased.add(key)
 
     def apply_environment(self, environment: Mapping[str, str]) -> None:
         """Apply ``TRADING_RUNTIME__SECTION__KEY`` variables, in the order of their names; names are not
@@ -48,7 +63,7 @@ class Layers:
                 raise ConfigurationError(f"environment variable {name}: write TRADING_RUNTIME__SECTION__KEY")
             key = self._environment_key(name, words)
             origin = f"environment {name}"
-            if key in self._given and self._given[key] != "--strategy":
+            if key in self._given and key not in self._aliased and self._given[key] != "--strategy":
                 raise ConfigurationError(f"environment variable {name}: {self._given[key]} sets {key} too; remove one")
             self._put(key.split("."), environment[name], origin)
 
@@ -98,6 +113,7 @@ class Layers:
             raise ConfigurationError(f"{origin}: {key}: {'.'.join(words[:-1])} is not a section")
         for given in [given for given in self._given if given == key or given.startswith(f"{key}.")]:
             del self._given[given]
+            self._aliased.discard(given)
             self.texts.pop(given, None)
         self._given[key] = origin
         self.texts[key] = text

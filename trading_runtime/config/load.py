@@ -1,5 +1,5 @@
 """Reading settings: defaults < file < environment < ``--set``, with where each value came from, and what
-names them.
+names them. For a cycle the environment has two kinds of names, the short ones (``aliases.py``) below TRADING_RUNTIME__.
 
 The layers themselves are in ``layers.py``. Paths inside settings are relative to the file's folder and
 resolved where they are used.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from trading_runtime.config.aliases import apply_aliases
 from trading_runtime.config.checking import Root, SettingError, check_tree, dotted
 from trading_runtime.config.files import Tree, read_tree
 from trading_runtime.config.layers import Layers
@@ -151,6 +152,8 @@ def _load(
     layers = Layers(tree, root)
     if strategy is not None:
         layers.replace_strategy(strategy)
+    if root is not Settings and environment:
+        apply_aliases(layers, environment)
     layers.apply_environment({} if environment is None else environment)
     for text in overrides:
         layers.apply_override(text)
@@ -183,6 +186,7 @@ def _check_cycle(settings: CycleSettings) -> None:
     if settings.store.kind == "firestore" and settings.store.project is None:
         # The project of whatever credentials are at hand would be another, empty store: a new account.
         raise SettingError("store.project", "is missing: kind firestore needs the name of the Google Cloud project")
+    _check_treasury(settings)
     placement = settings.placement
     if placement.confirm_seconds * 1000 <= placement.validity_window_ms:
         raise SettingError(
@@ -190,6 +194,38 @@ def _check_cycle(settings: CycleSettings) -> None:
             f"must be longer than placement.validity_window_ms {placement.validity_window_ms}: "
             f"until then an order may still arrive, not {placement.confirm_seconds}",
         )
+
+
+def _check_treasury(settings: CycleSettings) -> None:
+    account, treasury, symbols = settings.account, settings.treasury, settings.market.symbols
+    _, quote, kind = split_symbol(symbols[0])
+    if account.funds == "all" and kind != "spot":
+        raise SettingError("account.funds", "can be all on spot only; of perpetuals name the money in account.cash")
+    for index, symbol in enumerate(account.adopt):
+        key = f"account.adopt.{index}"
+        if account.funds != "all":
+            raise SettingError(key, "needs account.funds all: coins of an account that is the strategy's as a whole")
+        _check_spot_symbol(key, symbol, quote)
+    if treasury.fuel_symbol is not None:
+        if kind != "spot":
+            raise SettingError("treasury.fuel_symbol", "is bought on spot only; remove it for perpetuals")
+        _check_spot_symbol("treasury.fuel_symbol", treasury.fuel_symbol, quote)
+    if treasury.earn_buffer and account.funds != "all":
+        raise SettingError("treasury.earn_buffer", "needs account.funds all: savings hold all the account's money")
+    if treasury.buffer_minimum > treasury.buffer_maximum:
+        raise SettingError(
+            "treasury.buffer_minimum",
+            f"must not exceed treasury.buffer_maximum {treasury.buffer_maximum!r}, not {treasury.buffer_minimum!r}",
+        )
+
+
+def _check_spot_symbol(key: str, symbol: str, quote: str) -> None:
+    try:
+        _, own_quote, kind = split_symbol(symbol)
+    except ConfigurationError as error:
+        raise SettingError(key, f"is wrong: {error}") from None
+    if kind != "spot" or own_quote != quote:
+        raise SettingError(key, f"must be a spot market against {quote}, not {symbol}")
 
 
 def _check_market(settings: CycleSettings) -> None:
@@ -209,7 +245,7 @@ def _check_market(settings: CycleSettings) -> None:
         raise SettingError("market.symbols", f"must all be settled in one currency, not {settled}")
     for section, named in (("instruments", settings.instruments), ("funding", settings.funding)):
         for symbol in named:
-            if symbol not in symbols:
+            if symbol not in symbols and settings.artifact is None:  # a publication may name any symbol
                 near = nearest_name(symbol, symbols)
                 hint = f"; did you mean {near!r}?" if near else ""
                 traded = ", ".join(symbols)

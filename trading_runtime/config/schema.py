@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 # A decimal number kept as text: 0.00000001 has no exact float64. JSON numbers are accepted and turned into
 # text.
@@ -238,6 +238,51 @@ class MetricsSettings(Section, frozen=True, kw_only=True):
     ] = 365.0
 
 
+class PayloadSettings(Section, frozen=True, kw_only=True):
+    """When a publication that a strategy consumes (a live pool) is accepted."""
+
+    max_age_days: Annotated[
+        int, Meta(ge=1, le=3650, description="a publication whose date is longer ago than this is stale")
+    ] = 45
+    acceptable_modes: Annotated[
+        list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, description="publisher's modes that are accepted")
+    ] = field(default_factory=lambda: ["core_major"])
+    expected_size: Annotated[int, Meta(ge=1, le=200, description="number of symbols a publication must have")] = 5
+    last_known_good_days_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3650,
+            description="how long the last good publication may stand in for a fresh one, in days since its date",
+        ),
+    ] = 90
+    allow_new_entries_on_degraded: Annotated[
+        bool,
+        Meta(description="whether positions may be opened by a publication that did not come fresh from upstream"),
+    ] = False
+
+
+class ArtifactHistorySettings(PayloadSettings, frozen=True, kw_only=True):
+    """The publications of the past, for backtests: each is known from its own time on and never before."""
+
+    folder: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="folder of dated payloads (*.json), relative to the configuration file; the newest one that "
+            "was published by then is in force",
+        ),
+    ]
+    publication_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=24 * 31,
+            description="hours from a payload's date (00:00 UTC) until it is known, where it has no `generated_at`",
+        ),
+    ] = 24
+
+
 class OutputSettings(Section, frozen=True, kw_only=True):
     """Where results go; nothing here changes them."""
 
@@ -281,6 +326,10 @@ class Settings(Section, frozen=True, kw_only=True):
     quality: Annotated[QualitySettings, Meta(description="how good the data must be")] = QualitySettings()
     engine: Annotated[EngineSettings, Meta(description="which path computes")] = EngineSettings()
     metrics: Annotated[MetricsSettings, Meta(description="conventions of the metrics")] = MetricsSettings()
+    artifact: Annotated[
+        ArtifactHistorySettings | None,
+        Meta(description="publications that the strategy consumes, such as live pools; null for a strategy without"),
+    ] = None
     output: Annotated[OutputSettings, Meta(description="where results go")] = OutputSettings()
 
 
