@@ -9,7 +9,7 @@ import pytest
 
 from trading_runtime.backtest.run import run_backtest
 from trading_runtime.config.load import load_settings
-from trading_runtime.strategies import REGISTERED
+from trading_runtime.strategies import EXAMPLES
 
 MARKET_DATA = Path(__file__).parents[1].parent / "shared" / "market-data"
 PERPETUAL = {"path": str(MARKET_DATA / "btc-perp-1m-2022-01.csv.gz"), "symbol": "BTC/USDT:USDT", "timeframe": "1m"}
@@ -39,7 +39,7 @@ def test_the_figure_that_other_engines_agree_on(tmp_path: Path, engine: str) -> 
     assert result["metrics"]["end_equity"] == pytest.approx(388_922.46, rel=1e-6)
 
 
-@pytest.mark.parametrize("strategy", list(REGISTERED))
+@pytest.mark.parametrize("strategy", list(EXAMPLES))
 @pytest.mark.parametrize("source", [PERPETUAL, DAILY], ids=["minutes", "days"])
 def test_every_strategy_runs_on_real_candles(tmp_path: Path, strategy: str, source: dict[str, str]) -> None:
     """It trades, and what the trades earned is what equity gained (the run itself checks that to the unit)."""

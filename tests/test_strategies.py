@@ -32,7 +32,7 @@ from trading_runtime.core.bars import FIELDS, Bars
 from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.core.state import FundingPaid, OrderFilled, State, apply
 from trading_runtime.core.strategy import Strategy
-from trading_runtime.strategies import REGISTERED
+from trading_runtime.strategies import EXAMPLES
 from trading_runtime.strategies.registry import find_strategy
 from trading_runtime.strategies.sma_cross import SmaCross
 from trading_runtime.verify.cuts import Cutter
@@ -40,7 +40,7 @@ from trading_runtime.verify.probes import verify_strategy
 from trading_runtime.verify.record import record
 from trading_runtime.verify.sheet import Sheet
 
-NAMES = list(REGISTERED)
+NAMES = list(EXAMPLES)
 # Parameters that act often on short random data.
 LIVELY: dict[str, dict[str, Any]] = {
     "buy_and_hold": {"weight": 0.6},
