@@ -17,6 +17,7 @@ from market_samples import BTC, COIN, ETH, HOUR_MS, PERP, START_MS, make_bars, m
 from trading_runtime.core.bars import FIELDS, Bars, resample
 from trading_runtime.core.errors import BarsError, ConfigurationError, DataError, TradingRuntimeError
 from trading_runtime.core.fills import Execution
+from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.orders import client_order_id
 from trading_runtime.core.state import Order
 from trading_runtime.core.timeframes import iso_time
@@ -66,6 +67,24 @@ def test_a_market_order_fills_at_the_worsened_close_and_the_balances_follow() ->
     assert exchange.balances() == {"USDT": (Decimal("1096.701"), Decimal("1096.701"))}
     assert [one.side for one in exchange.trades_since(BTC, 0)] == [1, -1]
     assert exchange.order(an_order()) == report
+
+
+def test_a_symbol_that_is_looked_up_trades_like_the_others() -> None:
+    def look_up(symbol: str) -> Instrument:
+        if symbol != BTC:
+            raise ConfigurationError(f"nobody has {symbol}")
+        return make_instrument(BTC, taker_fee_rate=0.001)
+
+    exchange = a_dry_run(instruments={PERP: make_instrument(PERP)}, lookup=look_up)
+    with pytest.raises(NotPlaced):
+        exchange.place(an_order(), 0)
+    assert list(exchange.instruments([BTC, PERP])) == [BTC, PERP]
+    assert exchange.place(an_order(), 0).status == "filled"
+    assert exchange.balances()["BTC"].total == Decimal(2)
+    with pytest.raises(ConfigurationError, match="nobody has ETH/USDT"):
+        exchange.instruments([ETH])
+    with pytest.raises(ConfigurationError, match="the dry run has no ETH/USDT"):
+        a_dry_run().instruments([ETH])
 
 
 def test_a_contract_moves_the_position_and_its_fee() -> None:

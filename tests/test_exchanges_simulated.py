@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from trading_runtime.core.errors import (
     StoreUnavailable,
 )
 from trading_runtime.core.fills import Execution
+from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.intents import Intent, limit, market, stop, take_profit
 from trading_runtime.core.orders import client_order_id
 from trading_runtime.core.state import Order, State
@@ -83,18 +84,25 @@ def account_as_json(state: State) -> dict[str, Any]:
 
 
 def exchange_on(
-    market_: Market, documents: Documents, account: Account, strategy: Strategy, feed: Feed | None = None
+    market_: Market,
+    documents: Documents,
+    account: Account,
+    strategy: Strategy,
+    feed: Feed | None = None,
+    known: Sequence[str] | None = None,
 ) -> SimulatedExchange:
+    """The exchange over a market; with ``known`` it has only these symbols, and looks up all others."""
     return SimulatedExchange(
         feed or FileFeed(list(market_.bars.values())),
         documents,
         account.name,
         type(strategy).__qualname__,
-        market_.instruments,
+        market_.instruments if known is None else {symbol: market_.instruments[symbol] for symbol in known},
         market_.execution,
         account.start_cash,
         timeframe=next(iter(market_.bars.values())).timeframe,
         funding=market_.funding,
+        lookup=None if known is None else market_.instruments.__getitem__,
     )
 
 
@@ -135,11 +143,19 @@ class Replayed:
     """A run of the backtest done again at the simulated exchange, slot by slot, each slot by another process."""
 
     def __init__(
-        self, market_: Market, strategy: Strategy, trace: Trace, account: Account, *, skips: random.Random | None = None
+        self,
+        market_: Market,
+        strategy: Strategy,
+        trace: Trace,
+        account: Account,
+        *,
+        skips: random.Random | None = None,
+        looks_up: random.Random | None = None,
     ) -> None:
         self.market = market_
         self.strategy = strategy
         self.account = account
+        self.looks_up = looks_up
         self.documents = MemoryDocuments()
         self.feed = FileFeed(list(market_.bars.values()))
         self.orders: dict[str, Order] = {}
@@ -153,7 +169,11 @@ class Replayed:
 
     def process(self) -> SimulatedExchange:
         """An exchange that knows nothing but what is stored."""
-        return exchange_on(self.market, self.documents, self.account, self.strategy, self.feed)
+        known = None
+        if self.looks_up is not None:
+            symbols = list(self.market.symbols)
+            known = self.looks_up.sample(symbols, self.looks_up.randint(1, len(symbols)))
+        return exchange_on(self.market, self.documents, self.account, self.strategy, self.feed, known)
 
     def _slot(self, bar: int, entries: list[Any], position: int | None) -> None:
         slot = self.market.close_time(bar)
@@ -168,6 +188,7 @@ class Replayed:
                 break
             exchange.cancel(self.orders[entry.order_id], slot, entry.reason)
         for order in entries[position].orders:
+            exchange.instruments([order.symbol])
             report = exchange.place(order, slot)
             assert (report.client_order_id, report.status, report.filled) == (order.order_id, "open", 0)
             self.orders[order.order_id] = order
@@ -187,12 +208,21 @@ def followed(order: Order, exchange: Exchange) -> OrderReport:
     return report
 
 
-def assert_same_as_backtest(market_: Market, inner: Strategy, seed: int, *, skips: bool = False) -> Trace:
+def assert_same_as_backtest(
+    market_: Market, inner: Strategy, seed: int, *, skips: bool = False, looks_up: bool = False
+) -> Trace:
     """Run both and compare every fill, end, payment and state; return the backtest's trace."""
     strategy = Observed(inner)
     account = make_account(100_000.0)
     trace = run_general(market_, strategy, account)
-    replayed = Replayed(market_, strategy, trace, account, skips=random.Random(seed) if skips else None)
+    replayed = Replayed(
+        market_,
+        strategy,
+        trace,
+        account,
+        skips=random.Random(seed) if skips else None,
+        looks_up=random.Random(seed) if looks_up else None,
+    )
     where = f"seed {seed}"
     for slot, state in replayed.states.items():
         assert state == strategy.states[slot], f"{where}: the account at {slot}"
@@ -269,6 +299,14 @@ def test_each_slot_from_the_stored_document_gives_what_the_backtest_gives(seed: 
 @given(SEEDS)
 def test_slots_that_no_process_came_for_are_caught_up_with(seed: int) -> None:
     assert_same_as_backtest(random_market(seed), RandomStrategy(seed), seed, skips=True)
+
+
+@settings(max_examples=25)
+@given(SEEDS)
+def test_symbols_that_are_looked_up_trade_like_those_that_were_given(seed: int) -> None:
+    whole = with_dated_rules(random_market(seed), seed)
+    unfunded = Market(whole.bars, whole.instruments, whole.execution, {})
+    assert_same_as_backtest(unfunded, RandomStrategy(seed), seed, looks_up=True)
 
 
 VOLUME_10, VOLUME_20, VOLUME_1000 = ((100.0, 101.0, 99.0, 100.0, volume) for volume in (10.0, 20.0, 1000.0))
@@ -847,3 +885,114 @@ def test_two_strategies_whose_documents_have_one_name_do_not_share_an_account() 
 def test_settings_that_make_no_exchange_are_named(changed: Mapping[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         an_exchange(FLAT, **changed)
+
+
+# --- symbols that come later --------------------------------------------------------------------------------------
+
+
+def a_lookup(**instruments: Any) -> Callable[[str], Instrument]:
+    known = {BTC: make_instrument(BTC), ETH: make_instrument(ETH, taker_fee_rate=0.001), **instruments}
+
+    def look_up(symbol: str) -> Instrument:
+        if symbol not in known:
+            raise ConfigurationError(f"nobody has {symbol}")
+        return known[symbol]
+
+    return look_up
+
+
+def a_feed_of_two() -> FileFeed:
+    return FileFeed([make_bars([FLAT] * 6, symbol=symbol) for symbol in (BTC, ETH)])
+
+
+def test_a_position_in_a_symbol_that_is_not_given_any_more_is_kept_valued_and_sold() -> None:
+    documents, feed = MemoryDocuments(), a_feed_of_two()
+    exchange = an_exchange(documents=documents, feed=feed, lookup=a_lookup())
+    assert exchange.instruments([BTC, ETH])[ETH].symbol == ETH
+    exchange.place(an_order(symbol=ETH, coins=2.0), 0)
+    exchange.advance_to(slot_of(1))
+
+    later = an_exchange(documents=documents, feed=feed, lookup=a_lookup())
+    assert later.balances()["ETH"].total == Decimal(2)
+    later.place(an_order("stop", "stop", -1, 2.0, symbol=ETH, bar=1, price=50.0), 0)
+    assert later.balances()["ETH"].free == Decimal(0)
+    resting = an_exchange(documents=documents, feed=feed, lookup=a_lookup())
+    assert [report.symbol for report in resting.open_orders([])] == [ETH]
+    resting.place(an_order("exit", side=-1, coins=1.0, symbol=ETH, bar=1), 0)
+    resting.advance_to(slot_of(2))
+    assert resting.balances()["ETH"].total == Decimal(1)
+    assert [trade.side for trade in resting.trades_since(ETH, 0)] == [1, -1]
+
+
+def test_without_a_lookup_a_held_symbol_that_is_not_given_is_named() -> None:
+    documents, feed = MemoryDocuments(), a_feed_of_two()
+    exchange = an_exchange(documents=documents, feed=feed, lookup=a_lookup())
+    exchange.instruments([ETH])
+    exchange.place(an_order(symbol=ETH), 0)
+    with pytest.raises(ConfigurationError, match="quantity unit of ETH/USDT"):
+        an_exchange(documents=documents, feed=feed)
+
+
+def test_what_cannot_be_looked_up_or_does_not_fit_is_named_and_changes_nothing() -> None:
+    euros = make_instrument("ETH/EUR")
+    exchange = an_exchange(feed=a_feed_of_two(), lookup=a_lookup(**{"ETH/EUR": euros}))
+    for symbol, named in (("DOGE/USDT", "nobody has DOGE/USDT"), ("ETH/EUR", "settles in EUR")):
+        with pytest.raises(ConfigurationError, match=named):
+            exchange.instruments([symbol])
+        with pytest.raises(NotPlaced):
+            exchange.place(an_order(symbol=symbol), 0)
+    with pytest.raises(ConfigurationError, match="the simulated exchange has no ETH/USDT"):
+        an_exchange(FLAT).instruments([ETH])
+
+
+def test_a_lookup_with_another_unit_than_the_account_was_kept_in_is_refused() -> None:
+    documents, feed = MemoryDocuments(), a_feed_of_two()
+    exchange = an_exchange(documents=documents, feed=feed, lookup=a_lookup())
+    exchange.instruments([ETH])
+    exchange.place(an_order(symbol=ETH), 0)
+    coarser = a_lookup(**{ETH: make_instrument(ETH, unit="0.001")})
+    with pytest.raises(ConfigurationError, match="quantity unit of ETH/USDT"):
+        an_exchange(documents=documents, feed=feed, lookup=coarser)
+
+
+def test_a_lookup_that_was_refused_is_refused_again() -> None:
+    documents, feed = MemoryDocuments(), a_feed_of_two()
+    exchange = an_exchange(documents=documents, feed=feed, lookup=a_lookup())
+    exchange.instruments([ETH])
+    exchange.place(an_order(symbol=ETH), 0)
+    exchange.advance_to(slot_of(1))
+    exchange.place(an_order("exit", side=-1, symbol=ETH, bar=1), 0)
+    exchange.advance_to(slot_of(2))
+    later = an_exchange(documents=documents, feed=feed, lookup=a_lookup(**{ETH: make_instrument(ETH, unit="0.001")}))
+    assert "ETH" not in later.balances()
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="quantity unit of ETH/USDT"):
+            later.instruments([ETH])
+
+
+def test_an_instrument_that_is_not_told_leaves_an_order_certainly_unplaced() -> None:
+    documents, feed = MemoryDocuments(), a_feed_of_two()
+    exchange = an_exchange(documents=documents, feed=feed, lookup=a_lookup())
+    exchange.instruments([ETH])
+    exchange.place(an_order(symbol=ETH), 0)
+
+    def unreachable(symbol: str) -> Instrument:
+        raise ExchangeUnavailable(f"nobody tells of {symbol}")
+
+    late = SimulatedExchange(
+        feed,
+        documents,
+        "paper",
+        "Strategy",
+        {BTC: make_instrument(BTC)},
+        Execution(),
+        1,
+        timeframe="1h",
+        lookup=unreachable,
+    )
+    with pytest.raises(NotPlaced) as caught:
+        late.place(an_order(), 0)
+    assert caught.value.reason == "unreachable"
+    with pytest.raises(ExchangeUnavailable):
+        late.balances()
+    assert exchange.order(an_order()) is None

@@ -42,7 +42,8 @@ from venue.faults import (
 from venue.market import VenueMarket, make_markets
 from venue.model import Venue
 from venue.orders import ZERO, NewOrder, VenueError, VenueOrder
-from venue.port import ATTEMPTS_MAX, VenueExchange
+from venue.port import VenueExchange
+from venue.wire import ATTEMPTS_MAX
 
 from trading_runtime.core.errors import ConfigurationError, DataError, ExchangeUnavailable, FateUnknown
 from trading_runtime.core.state import Order

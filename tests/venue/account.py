@@ -1,4 +1,4 @@
-"""One account of the venue: keys, spot balances, the wallet and positions of perpetuals, and everything it ever did."""
+"""One account of the venue: keys, spot balances, savings, the wallet and positions of perpetuals, and its past."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from .market import UNIT, VenueMarket
 from .orders import ZERO, VenueOrder, VenueTrade
+from .savings import EarnRecord, Holding, Reward, Transfer
 
 # What paying commission in BNB takes off it on spot (Binance's fee schedule).
 BNB_FACTOR = Decimal("0.75")
@@ -54,7 +55,7 @@ class Income(NamedTuple):
 
 
 class VenueAccount:
-    """``free`` and ``locked`` are spot balances by asset, ``wallet`` those of USD-M futures."""
+    """``free`` and ``locked`` are spot balances by asset, ``holdings`` savings, ``wallet`` those of USD-M futures."""
 
     def __init__(
         self,
@@ -81,6 +82,13 @@ class VenueAccount:
         self.orders: dict[str, list[VenueOrder]] = {}
         self.trades: dict[str, list[VenueTrade]] = {}
         self.incomes: list[Income] = []
+        self.holdings: dict[str, Holding] = {}
+        self.earn_records: list[EarnRecord] = []
+        self.earn_on_the_way: list[EarnRecord] = []
+        self.earned_at: dict[str, int] = {}
+        self.rewards: list[Reward] = []
+        self.transfers: list[Transfer] = []
+        self.transfers_on_the_way: list[Transfer] = []
         self.by_client_id: dict[tuple[str, str, bool], list[VenueOrder]] = {}
         self.by_order_id: dict[tuple[str, int], VenueOrder] = {}
 

@@ -17,6 +17,7 @@ from .account import VenueAccount
 from .binance_endpoints import BRACKET, DAY_MS, ENDPOINTS, INTERVALS, PUBLIC, SPOT_ORDER_PARAMETERS, ticker
 from .binance_numbers import eight, klines, market_id
 from .binance_requests import authenticated, in_period, integer, missing, new_order, page, which_order
+from .binance_savings import SavingsEndpoints
 from .clock import VenueClock
 from .faults import Fate, Faults
 from .http_server import Answer, LoopbackServer, Request
@@ -43,6 +44,7 @@ class BinanceServer(LoopbackServer):
         self.weight_limit = weight_limit
         self._minute = 0
         self._weight = 0
+        self._savings = SavingsEndpoints(venue.savings)
         self._market_of = {(market.id, market.is_perpetual): market for market in venue.markets.values()}
 
     def kind(self, request: Request) -> str | None:
@@ -100,7 +102,10 @@ class BinanceServer(LoopbackServer):
         if PUBLIC.fullmatch(request.path):
             return self._public(request.path, parameters, is_perpetual)
         account = authenticated(self.venue, request, parameters)
+        self.venue.savings.settle(account.name)
         name = request.path.split("/", 3)[3]
+        if self._savings.knows(name):
+            return self._savings.answer(name, account, parameters, fate)
         answers: dict[str, Callable[[VenueAccount, dict[str, str]], Any]]
         answers = self._perpetual_answers() if is_perpetual else self._spot_answers()
         if name == "order":

@@ -154,6 +154,11 @@ def spot_account(account: VenueAccount, now_ms: int) -> Json:
         {"asset": asset, "free": eight(free), "locked": eight(account.locked.get(asset, ZERO))}
         for asset, free in account.free.items()
     ]
+    # Savings are shown once more, as assets of their own.
+    balances += [
+        {"asset": f"LD{asset}", "free": eight(holding.value(now_ms)), "locked": eight(ZERO)}
+        for asset, holding in account.holdings.items()
+    ]
     rates = {"maker": "0.00100000", "taker": "0.00100000", "buyer": "0.00000000", "seller": "0.00000000"}
     return {
         "makerCommission": 10,

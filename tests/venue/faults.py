@@ -12,10 +12,23 @@ from random import Random
 from typing import Literal, NamedTuple
 
 CallKind = Literal[
-    "place", "cancel", "order", "open_orders", "trades", "balances", "positions", "markets", "bars", "time"
+    "place",
+    "cancel",
+    "order",
+    "open_orders",
+    "trades",
+    "balances",
+    "positions",
+    "markets",
+    "bars",
+    "time",
+    "move_earn",
+    "earn",
+    "flows",
 ]
 CALL_KINDS: tuple[CallKind, ...] = (
     "place", "cancel", "order", "open_orders", "trades", "balances", "positions", "markets", "bars", "time",
+    "move_earn", "earn", "flows",
 )  # fmt: skip
 
 
@@ -27,7 +40,9 @@ class Fate(NamedTuple):
                     error (``status`` and ``code`` are the answer, whether ``executed`` or not)
     silence_ms      HTTP only: how long a lost connection stays open before it is cut
     retry_seconds   the Retry-After of an error
-    invisible_ms    the order is done, and for so long no question shows it
+    invisible_ms    the order is done, or the money moved, and for so long no question shows it
+    pending_ms      money that is moved into savings or out of them is on its way for so long
+    fails           and then it is back where it was
     trades_late_ms  the order shows what it filled, its trades are listed so much later
     fractions       of its quantity that the order fills at its first, second, ... match; then all of it
     rest_expires    what the first match leaves of it expires: the book had no more
@@ -45,6 +60,8 @@ class Fate(NamedTuple):
     trades_late_ms: int = 0
     fractions: tuple[Decimal, ...] = ()
     rest_expires: bool = False
+    pending_ms: int = 0
+    fails: bool = False
 
 
 OK = Fate()
@@ -67,6 +84,7 @@ MESSAGES = {
     -2013: "Order does not exist.",
     -2014: "API-key format invalid.",
     -2015: "Invalid API-key, IP, or permissions for action.",
+    -6009: "Request frequency too high.",
 }
 
 
@@ -100,6 +118,11 @@ def late_visibility(invisible_ms: int) -> Fate:
 
 def late_trades(trades_late_ms: int) -> Fate:
     return Fate(trades_late_ms=trades_late_ms)
+
+
+def pending(pending_ms: int, *, fails: bool = False) -> Fate:
+    """Let money that is moved into savings or out of them arrive later, or come back then."""
+    return Fate(pending_ms=pending_ms, fails=fails)
 
 
 def partial(*fractions: str | float, rest_expires: bool = False) -> Fate:
@@ -170,6 +193,11 @@ def stormy(probability: float, *, invisible_ms_max: int = 0, trades_late_ms_max:
             if invisible_ms_max and random.random() < 0.3:
                 fate = fate._replace(invisible_ms=random.randrange(invisible_ms_max + 1))
             return fate
+        if kind == "move_earn":
+            fate = random.choice(_MOVE)(random)
+            if invisible_ms_max and random.random() < 0.3:
+                fate = fate._replace(invisible_ms=random.randrange(invisible_ms_max + 1))
+            return fate
         make = random.choice(_CANCEL if kind == "cancel" else _QUESTION)
         return make(random)
 
@@ -192,6 +220,12 @@ _PLACE: tuple[Callable[[Random], Fate], ...] = (
     lambda random: error(429, -1015),
     lambda random: partial(random.choice(("0.25", "0.5", "0.9"))),
     lambda random: partial(random.choice(("0.25", "0.5", "0.9")), rest_expires=True),
+)
+_MOVE: tuple[Callable[[Random], Fate], ...] = (
+    *_CANCEL,
+    lambda random: error(400, -6009),
+    lambda random: pending(random.randrange(1, 90_000)),
+    lambda random: pending(random.randrange(1, 90_000), fails=True),
 )
 _QUESTION: tuple[Callable[[Random], Fate], ...] = (
     lambda random: lost_request(),

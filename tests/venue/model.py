@@ -25,6 +25,7 @@ from .orders import (
     VenueOrder,
     VenueTrade,
 )
+from .savings import Savings
 
 _FORGOTTEN_MS = 3 * 86_400_000
 
@@ -37,6 +38,7 @@ class Venue(Matching):
                                client id; the worse answer is the default
     refuses_open_client_ids    whether a client id of an open order is refused (Binance) or taken again (Bitfinex)
     bars_delay_ms              how long after its close a bar is published
+    savings                    flexible savings, deposits and withdrawals of all accounts
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Venue(Matching):
         self.bars_delay_ms = 0
         self.refuses_open_client_ids = True
         self._income_ids = 0
+        self.savings = Savings(now_ms, self.accounts)
 
     # What a test does
 
@@ -89,6 +92,7 @@ class Venue(Matching):
     def place(self, account_name: str, new: NewOrder) -> VenueOrder:
         """Take an order and match what matches now; raises VenueError."""
         account, market = self.accounts[account_name], self._market(new.symbol)
+        self.savings.settle(account_name)
         if not account.can_trade:
             raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
         is_algo = market.is_perpetual and new.kind in CONDITIONAL_KINDS

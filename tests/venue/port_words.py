@@ -130,4 +130,24 @@ def raise_not_placed(rejection: VenueError, order: Order) -> NoReturn:
     raise NotPlaced(reason, what) from None
 
 
+_EARN_REASONS = {
+    -6001: "rejected", -6003: "rejected", -6004: "rejected", -6007: "rejected", -6008: "rejected",
+    -6005: "filters", -6006: "funds", -6012: "funds", -6018: "funds",
+    -6009: "rate_limit", -1021: "too_late", -1111: "filters", -1102: "rejected",
+}  # fmt: skip
+
+
+def raise_not_moved(rejection: VenueError, what: str) -> NoReturn:
+    """Raise what a refusal to move money into savings, or out of them, means."""
+    text = f"{what}: {rejection.status} {rejection}"
+    if rejection.code in (-2014, -2015, -1022):
+        raise ConfigurationError(f"the venue refuses the credentials: {rejection.message}") from None
+    if rejection.status in (418, 429):
+        raise NotPlaced("rate_limit", text, retry_seconds=rejection.retry_seconds) from None
+    reason = _EARN_REASONS.get(rejection.code) if rejection.status < 500 else None
+    if reason is None:
+        raise FateUnknown(text) from None
+    raise NotPlaced(reason, text) from None
+
+
 _REASONS = (("Duplicate", "duplicate"), ("insufficient", "funds"), ("immediately match", "post_only"))

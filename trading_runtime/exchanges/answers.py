@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
+
+from trading_runtime.core.errors import ConfigurationError, FateUnknown
+from trading_runtime.exchanges.port import NotPlaced
 
 # The reasons of NotPlaced, and two that are not about one order.
 Word = Literal[
@@ -74,6 +77,19 @@ def http_word(answer: Answer) -> Word | None:
     if answer.status in (401, 451):
         return "credentials"
     return None
+
+
+def raise_refused(exchange_id: str, what: str, trouble: Trouble) -> NoReturn:
+    """Raise what a request that changes something means when it failed: NotPlaced, FateUnknown or ConfigurationError.
+
+    No word, or one that cannot be meant here, is doubt.
+    """
+    text = f"{exchange_id}: {what}: {trouble.text}"
+    if trouble.word == "credentials":
+        raise ConfigurationError(text)
+    if trouble.word is None or trouble.word == "unknown_order":
+        raise FateUnknown(text)
+    raise NotPlaced(trouble.word, text, retry_seconds=trouble.retry_seconds)
 
 
 def shown(text: str, secrets: Iterable[str] = ()) -> str:

@@ -8,7 +8,7 @@ own (algo orders): once triggered they send an ordinary order, whose id, fills a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -54,6 +54,14 @@ _WORDS: dict[int, Word] = {
     -4120: "rejected", -4140: "rejected", -4141: "rejected", -4142: "rejected", -4183: "rejected", -4184: "rejected",
     -4192: "rejected", -4400: "rejected", -4411: "rejected",
     -2013: "unknown_order",
+    # Savings ("Error codes", 6XXX). In doubt: -6013 "purchasing failed", -6019 "need confirm".
+    -6001: "rejected", -6003: "rejected", -6004: "rejected", -6007: "rejected", -6008: "rejected",
+    -6011: "rejected", -6014: "rejected", -6015: "rejected", -6016: "rejected", -6020: "rejected",
+    -6005: "filters",  # less than the minimum
+    -6006: "funds",  # more than there is to redeem
+    -6012: "funds", -6018: "funds",
+    -6009: "rate_limit",
+    -6017: "credentials",  # not for this account
 }  # fmt: skip
 # A new order that was rejected says why in its text only.
 _REJECTED = -2010
@@ -80,6 +88,7 @@ _STATUSES: dict[str, Status] = {
 _TRIGGERED = frozenset({"TRIGGERED", "FINISHED"})
 _STOP_TYPES = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "STOP", "STOP_MARKET", "TRAILING_STOP_MARKET"})
 _TAKE_PROFIT_TYPES = frozenset({"TAKE_PROFIT", "TAKE_PROFIT_LIMIT", "TAKE_PROFIT_MARKET"})
+_SAVINGS_PREFIX = "LD"
 _NEEDED_TYPE = {
     False: {"limit": "LIMIT", "stop": "STOP_LOSS", "take_profit": "TAKE_PROFIT"},
     True: {"limit": "LIMIT", "stop": "STOP_MARKET", "take_profit": "TAKE_PROFIT_MARKET"},
@@ -100,6 +109,7 @@ class Binance(Dialect):
         super().__init__(exchange_id, is_contract)
         # Between startTime and endTime may lie 24 hours on spot, 7 days on USD-M ("Account trade list").
         self.trade_window_ms = 7 * DAY_MS if is_contract else DAY_MS
+        self.has_savings = not is_contract
 
     def options(self) -> dict[str, Any]:
         return {
@@ -243,10 +253,13 @@ class Binance(Dialect):
             return [one for one in page if int(one["timestamp"]) <= until_ms]
         return list(client.fetch_my_trades(symbol, since_ms, self.rows_max, {"until": until_ms}))
 
-    def balances(self, parsed: Mapping[str, Any]) -> dict[str, Balance]:
-        """Futures: the wallet, without profits that are not realised; ccxt's total contains them."""
+    def balances(self, parsed: Mapping[str, Any], coins: Container[str]) -> dict[str, Balance]:
+        """Spot: without savings, which are shown there once more. Futures: the wallet, without profits that are not
+        realised; ccxt's total contains them.
+        """
         if not self.is_contract:
-            return super().balances(parsed)
+            balances = super().balances(parsed, coins)
+            return {asset: balance for asset, balance in balances.items() if not _is_savings(asset, coins)}
         found: dict[str, Balance] = {}
         for asset in (parsed.get("info") or {}).get("assets") or []:
             total = required(asset, "walletBalance")
@@ -302,6 +315,11 @@ class Binance(Dialect):
                 raise
             return None
         return float(required(answer, "price"))
+
+
+def _is_savings(asset: str, coins: Container[str]) -> bool:
+    """Whether a spot balance is what is in savings: LDUSDT for USDT. LDO is a coin, as is whatever is traded here."""
+    return asset.startswith(_SAVINGS_PREFIX) and len(asset) > len(_SAVINGS_PREFIX) + 1 and asset not in coins
 
 
 def _market_id(symbol: str) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from trading_runtime.core.bars import Bars
-from trading_runtime.core.errors import ConfigurationError, DataError, ExchangeUnavailable, FateUnknown
+from trading_runtime.core.errors import ConfigurationError, DataError, ExchangeUnavailable
 from trading_runtime.core.instruments import Instrument, split_symbol
 from trading_runtime.core.state import Order
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
-from trading_runtime.exchanges.answers import Trouble
+from trading_runtime.exchanges.answers import raise_refused
 from trading_runtime.exchanges.binance import WINDOW_MS_MAX, Binance
+from trading_runtime.exchanges.binance_savings import BinanceSavings
 from trading_runtime.exchanges.bitfinex import Bitfinex
 from trading_runtime.exchanges.ccxt_candles import Row, checked_rows, closed_bars
 from trading_runtime.exchanges.ccxt_history import funding_since, trades_since
@@ -31,6 +32,7 @@ from trading_runtime.exchanges.port import (
     FundingPayment,
     NotPlaced,
     OrderReport,
+    Savings,
     Trade,
 )
 
@@ -89,6 +91,8 @@ class CcxtExchange:
         self._client = self._connection.client
         asks_for_fees = credentials is not None and not sandbox  # test systems do not tell them
         self._markets = MarketList(self._connection, self._dialect, symbols, asks_for_fees)
+        has_savings = self._dialect.has_savings and "sapi" in self._client.urls["api"]
+        self._savings = BinanceSavings(self._connection, self._window_ms) if has_savings else None
 
     def __repr__(self) -> str:
         return f"CcxtExchange({self.name!r}, {list(self._markets.symbols)!r})"
@@ -111,6 +115,11 @@ class CcxtExchange:
         """What the exchange can do; once its markets are known, only kinds that rest in all of them."""
         kinds = self._markets.kinds
         return Capabilities(self._window_ms, self._dialect.all_open_orders, kinds, self._is_contract, False)
+
+    @property
+    def savings(self) -> Savings | None:
+        """Binance's Simple Earn for its spot accounts; a test network has none."""
+        return self._savings
 
     # The feed
 
@@ -156,7 +165,8 @@ class CcxtExchange:
 
     def balances(self) -> Mapping[str, Balance]:
         def question() -> Mapping[str, Balance]:
-            return self._dialect.balances(self._client.fetch_balance())
+            parsed = self._client.fetch_balance()
+            return self._dialect.balances(parsed, self._client.currencies or {})
 
         return self._private("its balances", question)
 
@@ -255,7 +265,7 @@ class CcxtExchange:
             return self._connection.send(request)
         except Failure as failure:
             trouble = failure.trouble
-        self._refuse(trouble, what)
+        raise_refused(self.name, what, trouble)
 
     def cancel(self, order: Order, stamp_ms: int) -> None:
         """Ask to end an order, once. A cancel that was certainly not accepted raises NotPlaced, too."""
@@ -279,16 +289,7 @@ class CcxtExchange:
         except Failure as failure:
             trouble = failure.trouble
         if trouble.word != "unknown_order":
-            self._refuse(trouble, what)
-
-    def _refuse(self, trouble: Trouble, what: str) -> NoReturn:
-        """Raise what a failed order or cancel means. No word, or one that cannot be meant here, is doubt."""
-        text = f"{self.name}: {what}: {trouble.text}"
-        if trouble.word == "credentials":
-            raise ConfigurationError(text)
-        if trouble.word is None or trouble.word == "unknown_order":
-            raise FateUnknown(text)
-        raise NotPlaced(trouble.word, text, retry_seconds=trouble.retry_seconds)
+            raise_refused(self.name, what, trouble)
 
     def _prepare(self, order: Order, what: str) -> None:
         """Have everything that an order needs: nothing else may be asked while it is sent."""

@@ -8,7 +8,7 @@ client. A further exchange works as far as ccxt's unified methods go; what it do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -37,6 +37,7 @@ class Dialect:
     trade_window_ms      the longest period one question about trades or funding may span; None: any
     rows_max             how many trades, payments or candles one answer holds
     burst_seconds        how much of its long-run allowance of requests may be used at once
+    has_savings          whether money that is not needed can be kept in flexible savings (``binance_savings``)
     """
 
     supports_contracts: bool = False
@@ -46,6 +47,7 @@ class Dialect:
     trade_window_ms: int | None = None
     rows_max: int = _ROWS_MAX
     burst_seconds: float = 0.5
+    has_savings: bool = False
 
     def __init__(self, exchange_id: str, is_contract: bool) -> None:
         self.exchange_id = exchange_id
@@ -195,8 +197,8 @@ class Dialect:
             return told
         return required(parsed, "price") * required(parsed, "amount")
 
-    def balances(self, parsed: Mapping[str, Any]) -> dict[str, Balance]:
-        """Return the balances of ccxt's structure that are not zero."""
+    def balances(self, parsed: Mapping[str, Any], coins: Container[str]) -> dict[str, Balance]:
+        """Return the balances of ccxt's structure that are not zero; ``coins`` are those of the markets known here."""
         found: dict[str, Balance] = {}
         totals = parsed.get("total") or {}
         for asset in sorted(totals):

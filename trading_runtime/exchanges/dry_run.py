@@ -8,7 +8,7 @@ and no time passes in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from trading_runtime.core.bars import Bars
@@ -17,14 +17,19 @@ from trading_runtime.core.fills import Execution, is_marketable, market_price, m
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.money import fee_amount, quote_value
 from trading_runtime.core.state import Order
+from trading_runtime.exchanges.dry_run_savings import DryRunSavings
 from trading_runtime.exchanges.port import (
     Balance,
     Capabilities,
+    CashFlow,
+    EarnOperation,
+    EarnProduct,
     Fee,
     Feed,
     FundingPayment,
     NotPlaced,
     OrderReport,
+    Savings,
     Status,
     Trade,
 )
@@ -45,6 +50,10 @@ class DryRunExchange:
     ``balances``, ``positions``, ``orders`` (open ones, or whatever the cycle may ask for) and ``trades`` are what the
     real exchange said, or made up; ``quote_prices`` are by asset, in quote money. Trading a perpetual moves only its
     fee in the balances: what it realises is not known without the price of its entry.
+
+    With ``products`` (by asset) it has savings, in which ``earn`` is; ``operations`` and ``flows`` are what the real
+    exchange told of them. ``lookup`` returns the instrument of a symbol that is asked for and not among
+    ``instruments``, or raises ConfigurationError.
     """
 
     def __init__(
@@ -60,6 +69,11 @@ class DryRunExchange:
         trades: Sequence[Trade] = (),
         quote_prices: Mapping[str, float] | None = None,
         capabilities: Capabilities = CAPABILITIES,
+        earn: Mapping[str, Decimal] | None = None,
+        products: Mapping[str, EarnProduct] | None = None,
+        operations: Sequence[EarnOperation] = (),
+        flows: Sequence[CashFlow] = (),
+        lookup: Callable[[str], Instrument] | None = None,
     ) -> None:
         self._feed = feed
         self._instruments = dict(instruments)
@@ -73,6 +87,20 @@ class DryRunExchange:
         self._quote_prices = dict(quote_prices or {})
         self._locks = {report.client_order_id: lock for report in orders if (lock := self._locked_by(report))}
         self._capabilities = capabilities
+        self._lookup = lookup
+        self._newest_ms = 0
+        self._savings: DryRunSavings | None = None
+        if products is not None:
+            self._savings = DryRunSavings(
+                products,
+                earn or {},
+                operations,
+                flows,
+                free=lambda asset: self._free.get(asset, _NONE),
+                move=self._move,
+                now_ms=self.server_time_ms,
+                window_ms=capabilities.validity_window_ms,
+            )
 
     # The feed.
     @property
@@ -86,6 +114,8 @@ class DryRunExchange:
         return self._feed.newest_close(timeframe, after)
 
     def bars(self, symbol: str, timeframe: str, count: int, close_ms: int) -> Bars:
+        if timeframe == self._timeframe:
+            self._newest_ms = max(self._newest_ms, close_ms)
         return self._feed.bars(symbol, timeframe, count, close_ms)
 
     # The account.
@@ -93,10 +123,17 @@ class DryRunExchange:
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
+    @property
+    def savings(self) -> Savings | None:
+        """Savings in this process's memory, None unless products were given."""
+        return self._savings
+
     def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         for symbol in symbols:
             if symbol not in self._instruments:
-                raise ConfigurationError(f"the dry run has no {symbol}; it has {', '.join(self._instruments)}")
+                if self._lookup is None:
+                    raise ConfigurationError(f"the dry run has no {symbol}; it has {', '.join(self._instruments)}")
+                self._instruments[symbol] = self._lookup(symbol)
         return {symbol: self._instruments[symbol] for symbol in symbols}
 
     def balances(self) -> Mapping[str, Balance]:
@@ -150,7 +187,14 @@ class DryRunExchange:
         return []
 
     def quote_price(self, asset: str, quote: str) -> float | None:
-        return 1.0 if asset == quote else self._quote_prices.get(asset)
+        if asset == quote:
+            return 1.0
+        if asset in self._quote_prices:
+            return self._quote_prices[asset]
+        try:
+            return float(self._feed.bars(f"{asset}/{quote}", self._timeframe, 1, self._newest_ms).close[-1])
+        except (DataError, ConfigurationError):
+            return None
 
     def _last_close(self, order: Order) -> float:
         try:

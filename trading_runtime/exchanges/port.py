@@ -122,6 +122,76 @@ class FundingPayment(NamedTuple):
     time_ms: int
 
 
+EarnKind = Literal["subscribe", "redeem"]
+FlowKind = Literal["deposit", "withdrawal", "interest"]
+
+
+class EarnProduct(NamedTuple):
+    """A flexible savings product of one asset: money in it earns interest and can be had back at any time."""
+
+    product_id: str
+    asset: str
+    can_subscribe: bool
+    can_redeem: bool
+    subscribe_minimum: Decimal
+
+
+class EarnOperation(NamedTuple):
+    """Money that was moved into a product or out of it, as the exchange's own history tells it."""
+
+    operation_id: str
+    kind: EarnKind
+    asset: str
+    amount: Decimal
+    status: Literal["done", "pending", "failed"]
+    time_ms: int
+
+
+class CashFlow(NamedTuple):
+    """Money that came in (positive) or went out (negative) and is no trading result. ``flow_id`` is unique within its
+    kind. A withdrawal's amount includes its fee; one that was refused or sent back is not told.
+    """
+
+    flow_id: str
+    kind: FlowKind
+    asset: str
+    amount: Decimal
+    time_ms: int
+
+
+class Savings(Protocol):
+    """What an exchange offers for money that is not needed right now. Only spot accounts have it.
+
+    Moving money is money-neutral: what left the spot balance is in the product's position. It knows no client ids: an
+    operation is recognised in the exchange's history by kind, asset, exact amount and time.
+    """
+
+    def earn_product(self, asset: str) -> EarnProduct | None:
+        """Return the flexible product of ``asset``, None when there is none. Raises ExchangeUnavailable."""
+        ...
+
+    def earn_position(self, asset: str) -> Decimal:
+        """Return what is in the product by now, accrued interest included. Raises ExchangeUnavailable."""
+        ...
+
+    def move_earn(self, kind: EarnKind, product: EarnProduct, amount: Decimal, stamp_ms: int) -> str:
+        """Move ``amount`` in or out, once, stamped with ``stamp_ms``; return the exchange's id of the operation.
+
+        Fails as ``Exchange.place`` does: NotPlaced for what certainly did not happen, FateUnknown for all else.
+        """
+        ...
+
+    def earn_operations(self, kind: EarnKind, asset: str, since_ms: int) -> list[EarnOperation]:
+        """Return the operations of one kind from ``since_ms`` on, oldest first. Raises ExchangeUnavailable."""
+        ...
+
+    def cash_flows(self, asset: str, since_ms: int) -> list[CashFlow]:
+        """Return deposits, withdrawals and interest of ``asset`` from ``since_ms`` on, oldest first. Raises
+        ExchangeUnavailable.
+        """
+        ...
+
+
 class Feed(Protocol):
     """Where closed bars come from."""
 
@@ -153,6 +223,11 @@ class Exchange(Feed, Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def savings(self) -> Savings | None:
+        """Where money that is not needed earns interest; None where there is no such thing."""
+        ...
 
     def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         """Return filters and fees as they are now; raises ConfigurationError for a symbol that is not traded."""

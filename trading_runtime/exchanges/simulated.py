@@ -38,6 +38,7 @@ from trading_runtime.exchanges.port import (
     FundingPayment,
     NotPlaced,
     OrderReport,
+    Savings,
     Trade,
 )
 from trading_runtime.exchanges.simulated_account import Due, Record, SimulatedAccount, account_from_json
@@ -62,7 +63,11 @@ class SimulatedExchange:
     document is made; ``account`` and ``strategy`` name it, and are part of the ids of fallback orders.
 
     Ended orders and their fills can be asked for until 500 later ones have ended, and fewer only if 500 do not fit into
-    the document. Raises ConfigurationError for settings that contradict the account that is stored.
+    the document. ``lookup`` returns the instrument of a symbol that is not among ``instruments``, or raises
+    ConfigurationError: it is used for symbols that are asked for, and for those in which the stored account holds
+    something or has an open order. A perpetual that was looked up pays no funding. Savings there are none.
+
+    Raises ConfigurationError for settings that contradict the account that is stored.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class SimulatedExchange:
         *,
         timeframe: str,
         funding: Mapping[str, Sequence[FundingRate]] | None = None,
+        lookup: Callable[[str], Instrument] | None = None,
     ) -> None:
         if not instruments:
             raise ConfigurationError("a simulated exchange needs at least one instrument")
@@ -99,6 +105,7 @@ class SimulatedExchange:
         self._quote, self._quote_unit = next(iter(monies))
         self._funding = _sorted_funding(self._instruments, funding or {})
         self._funding_times = [time_ms for time_ms, _, _ in self._funding]
+        self._lookup = lookup
         self._read: tuple[str, SimulatedAccount] | None = None
 
     # The feed.
@@ -175,11 +182,15 @@ class SimulatedExchange:
             keeps_brackets=True,
         )
 
+    @property
+    def savings(self) -> Savings | None:
+        return None
+
     def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         """Return the instruments with all their dated rules."""
         for symbol in symbols:
             if symbol not in self._instruments:
-                raise ConfigurationError(f"the simulated exchange has no {symbol}; it has {', '.join(self._symbols)}")
+                self._admit(symbol)
         return {symbol: self._instruments[symbol] for symbol in symbols}
 
     def balances(self) -> Mapping[str, Balance]:
@@ -295,6 +306,24 @@ class SimulatedExchange:
     def _symbols(self) -> tuple[str, ...]:
         return tuple(self._instruments)
 
+    def _admit(self, symbol: str) -> None:
+        """Trade one more symbol, behind all others; raises ConfigurationError when it cannot be."""
+        if self._lookup is None:
+            raise ConfigurationError(f"the simulated exchange has no {symbol}; it has {', '.join(self._symbols)}")
+        instrument = self._lookup(symbol)
+        if (instrument.quote, instrument.quote_unit) != (self._quote, self._quote_unit):
+            raise ConfigurationError(
+                f"{symbol} settles in {instrument.quote} of {instrument.quote_unit}, the simulated account in "
+                f"{self._quote} of {self._quote_unit}"
+            )
+        self._instruments[symbol] = instrument
+        try:
+            if self._read is not None:
+                self._check_settings(self._read[1])
+        except ConfigurationError:
+            del self._instruments[symbol]
+            raise
+
     def _opened(self, slot: int) -> SimulatedAccount:
         return SimulatedAccount(
             self._name, self._strategy, self._timeframe, str(self._quote_unit), slot, State(self._start_cash)
@@ -307,6 +336,10 @@ class SimulatedExchange:
             return self._opened(0), None
         if self._read is None or self._read[0] != document.version:
             account = self._decoded(document.content)
+            for symbol in account.units:
+                is_used = account.state.quantity(symbol) or _has_open(account, symbol)
+                if is_used and symbol not in self._instruments and self._lookup is not None:
+                    self._admit(symbol)
             self._check_settings(account)
             self._read = document.version, account
         return self._read[1], document.version
@@ -356,6 +389,8 @@ class SimulatedExchange:
                 raise FateUnknown(
                     f"whether {order.order_id} reached the simulated exchange is not known: {error}"
                 ) from error
+            except ExchangeUnavailable as error:  # the instrument of something the account holds is not told
+                raise NotPlaced("unreachable", f"{order.order_id}: was not sent: {error}") from error
             except Conflict:
                 continue
         raise FateUnknown(f"{order.order_id}: the simulated account {self.path} was changed by others all the time")
