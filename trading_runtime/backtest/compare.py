@@ -102,7 +102,7 @@ def _data(result: Json) -> Json:
     keys = ("timeframe", "rows", "first_time", "last_time", "grade", "content_hash", "sha256", "resampled_to")
     found: Json = {}
     for manifest in result.get("data", []):
-        kind = f"{manifest.get('symbol')} {manifest.get('kind', 'bars')}"
+        kind = f"{manifest.get('symbol', manifest.get('folder'))} {manifest.get('kind', 'bars')}"
         found[kind] = {key: manifest[key] for key in keys if key in manifest}
     return found
 

@@ -1,15 +1,17 @@
 """The general path of the engine: any strategy, one decision per bar, plain Python. The oracle of the compiled path.
 
-    for each bar:  match open orders  →  pay funding  →  decide at the close  →  place, to act from the next open
+    for each bar:  match open orders  →  pay funding  →  hand over what was published  →  decide at the close  →  place,
+                   to act from the next open
 
 Columns are computed once for all bars; the inputs object is one, and only the declared columns are written into it per
-bar. A strategy with a ``wake`` condition (targets imply one) is called only where it holds or after order news. Nothing
-here reads files or reports.
+bar. A strategy with a ``wake`` condition (targets imply one) is called only where it holds, after order news, and, but
+for targets, when another artifact is published. Nothing here reads files or reports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
@@ -19,14 +21,16 @@ import numpy as np
 
 from trading_runtime.backtest.market import Market, fast_reads
 from trading_runtime.backtest.matching import Matching
-from trading_runtime.backtest.trace import Decided, Funded, Trace
+from trading_runtime.backtest.trace import NO_FACTS, Decided, Funded, Trace
 from trading_runtime.core.bars import Floats
 from trading_runtime.core.columns import Expression, Universe, Window
 from trading_runtime.core.decision import Identity, resolve
 from trading_runtime.core.errors import StrategyError, TradingRuntimeError
 from trading_runtime.core.evaluate import ColumnCache, Columns, onto
 from trading_runtime.core.gates import Book, Caps, Guards
+from trading_runtime.core.ledger import Position
 from trading_runtime.core.money import funding_amount, quote_value
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.slot import inputs_class, place_in_strategy, whole_lots
 from trading_runtime.core.state import FundingPaid, SlotDecided, State, apply
 from trading_runtime.core.strategy import Inputs, Permissions, Proposal, Strategy
@@ -135,6 +139,8 @@ class _Run:
         self._marks = {symbol: fast_reads(mark) for symbol, mark in zip(market.symbols, market.mark, strict=True)}
         self._quote_unit = float(self._instruments[market.symbols[0]].quote_unit)
         self._funding_next = 0
+        self._published_next = 0
+        self._refusals_seen: dict[Refusal, Refusal] = {}
         self._inputs, self._loaders = self._prepare_inputs()
 
     def run(self) -> Trace:
@@ -166,7 +172,7 @@ class _Run:
         decide = self._strategy.decide
         working = matching.working
         first, count = self._trace.first_bar, market.count
-        funding = self._funding_bar()
+        due = min(self._funding_bar(), self._publication_bar())
         edges = [*range(first, count, BLOCK_BARS), count]
         for start, stop in pairwise(edges):
             if self._progress is not None:
@@ -175,9 +181,10 @@ class _Run:
             for bar in range(start, stop):
                 if working:
                     matching.match(bar)
-                if bar >= funding:
+                if bar >= due:
                     self._settle_funding(bar)
-                    funding = self._funding_bar()
+                    self._publish(bar)
+                    due = min(self._funding_bar(), self._publication_bar())
                 load(bar)
                 proposal = decide(inputs)
                 if proposal is not None:
@@ -205,6 +212,7 @@ class _Run:
                 self._settle_funding(bar)
             if bar == following or matching.has_news:
                 matching.has_news = False
+                self._publish(bar)
                 load(bar)
                 proposal = decide(inputs)
                 if proposal is not None:
@@ -220,8 +228,10 @@ class _Run:
         book = Book(state, self._instruments, rules, marks, account.permissions, account.caps, _NO_GUARDS)
         slot = market.close_time(bar)
         decision = resolve(proposal, state, book, slot, self._identity)
+        facts = decision.facts if decision.intents else NO_FACTS
+        refusals = self._kept(decision.refusals) if decision.refusals else ()
         self._trace.entries.append(
-            Decided(bar, slot, decision.intents, decision.orders, decision.refusals, decision.reasons)
+            Decided(bar, slot, decision.intents, decision.orders, refusals, decision.reasons, facts)
         )
         for ended in decision.cancels:
             matching.cancel(ended.order_id, ended.reason, bar)
@@ -248,6 +258,24 @@ class _Run:
                 matching.state = apply(matching.state, FundingPaid(symbol, amount))
                 self._trace.entries.append(Funded(due, index, rate, amount))
 
+    def _kept(self, refusals: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
+        """Return equal refusals as one object: a gate that stays shut says the same at every bar."""
+        seen = self._refusals_seen
+        return tuple([seen.setdefault(refusal, refusal) for refusal in refusals])
+
+    def _publication_bar(self) -> int:
+        """The bar at whose close another artifact is in force; beyond the end when there is none."""
+        publications = self._market.publication_bars
+        return publications[self._published_next][0] if self._published_next < len(publications) else self._market.count
+
+    def _publish(self, bar: int) -> None:
+        """Hand over what is published by the close of ``bar``: a copy, so that nobody changes it for others."""
+        if self._publication_bar() > bar:
+            return
+        while self._publication_bar() <= bar:
+            self._published_next += 1
+        self._inputs.artifact = deepcopy(self._market.publication_bars[self._published_next - 1][1])
+
     def _wake_bars(self) -> list[int] | None:
         """The bars at which decide must be called, or None for every bar. Targets wake where a target changes."""
         strategy, first = self._strategy, self._trace.first_bar
@@ -256,6 +284,8 @@ class _Run:
             for index in range(len(self._market.symbols)):
                 column = _on_clock(self._market, self._columns, strategy.wake, index)
                 awake |= (column != 0.0) & ~np.isnan(column)
+            for bar, _ in self._market.publication_bars:
+                awake[max(bar, first) :][:1] = True  # what was published before counts as news at the first decision
             return [int(bar) for bar in np.flatnonzero(awake[first:]) + first]
         if strategy.targets is not None:
             changes = [
@@ -338,6 +368,23 @@ class _Run:
         if position is None or not position.quantity:
             return 0.0
         return position.cost / (position.quantity * self._instruments[symbol].value_per_unit)
+
+    def positions(self) -> dict[str, Position]:
+        """The ledger's positions, for those who record a run; no property of the inputs."""
+        return dict(self._matching.state.positions)
+
+    def profit_of(self, symbol: str, bar: int) -> float:
+        position = self._matching.state.positions.get(symbol)
+        if position is None:
+            return 0.0
+        value = 0
+        if position.quantity:
+            value = quote_value(self.price_of(symbol, bar), position.quantity, self._instruments[symbol].value_per_unit)
+        return position.profit(value) * self._quote_unit
+
+    def lot_of(self, symbol: str, bar: int) -> float:
+        instrument = self._instruments[symbol]
+        return instrument.quantity_float(instrument.rules_at(self._market.close_time(bar)).lot)
 
     def equity(self, bar: int) -> float:
         state = self._matching.state

@@ -1,4 +1,5 @@
-"""The market of one run: all symbols on one clock, with their instruments, funding and the cost of trading.
+"""The market of one run: all symbols on one clock, with their instruments, funding, the cost of trading, and what was
+published beside prices.
 
 The clock ticks once per bar from the first symbol's first bar to the last symbol's last one. A symbol has bars on one
 contiguous stretch of it; outside, its prices are NaN and nothing of it fills. Built once per run or sweep; never
@@ -8,9 +9,10 @@ changed afterwards.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,13 @@ class FundingRate:
     rate: float
 
 
+class Publication(NamedTuple):
+    """From ``time_ms`` on strategies see ``artifact``, plain JSON, as ``inputs.artifact``; None ends the one before."""
+
+    time_ms: int
+    artifact: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Market:
     """Bars and rules on one clock. Rows of every array are bars of the clock, shape (n,)."""
@@ -41,6 +50,7 @@ class Market:
     instruments: Mapping[str, Instrument]
     execution: Execution = field(default_factory=Execution)
     funding: Mapping[str, Sequence[FundingRate]] = field(default_factory=dict)
+    publications: Sequence[Publication] = ()
 
     symbols: tuple[str, ...] = field(init=False)
     bar_ms: int = field(init=False)
@@ -56,6 +66,7 @@ class Market:
     first: tuple[int, ...] = field(init=False)
     rules: tuple[tuple[tuple[int, Rules], ...], ...] = field(init=False)
     funding_bars: tuple[tuple[int, int, float], ...] = field(init=False)
+    publication_bars: tuple[tuple[int, Any], ...] = field(init=False)
     _constant_rules: Mapping[str, Rules] | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +122,7 @@ class Market:
             tuple(self._rules_by_bar(symbol, first) for symbol, first in zip(self.symbols, self.first, strict=True)),
         )
         put(self, "funding_bars", self._funding_by_bar())
+        put(self, "publication_bars", self._publications_by_bar())
         constant = all(len(versions) == 1 for versions in self.rules)
         first_rules = {symbol: versions[0][1] for symbol, versions in zip(self.symbols, self.rules, strict=True)}
         put(self, "_constant_rules", first_rules if constant else None)
@@ -132,6 +144,11 @@ class Market:
         if self._constant_rules is not None:
             return self._constant_rules
         return {symbol: self.rules_at(index, bar) for index, symbol in enumerate(self.symbols)}
+
+    def artifact_at(self, bar: int) -> Any:
+        """What is published by the close of ``bar``; None before the first publication."""
+        known = bisect_right(self.publication_bars, bar, key=lambda published: published[0])
+        return self.publication_bars[known - 1][1] if known else None
 
     def _rules_by_bar(self, symbol: str, first: int) -> tuple[tuple[int, Rules], ...]:
         """(first bar, rules), ascending: versions that begin within the run start at the first bar opening at or after
@@ -165,6 +182,27 @@ class Market:
                 if 0 <= bar < self.count:
                     found.append((bar, index, payment.rate))
         return tuple(sorted(found))
+
+    def _publications_by_bar(self) -> tuple[tuple[int, Any], ...]:
+        """(bar, artifact), ascending, changes only: each is in force from the first close at or after its time, what
+        was published before the clock from bar 0. Of several within one bar the newest counts.
+        """
+        found: list[tuple[int, Any]] = []
+        before: int | None = None
+        for time_ms, artifact in self.publications:
+            if before is not None and time_ms <= before:
+                raise ConfigurationError(
+                    f"publications must ascend in time: {iso_time(time_ms)} comes after {iso_time(before)}"
+                )
+            before = time_ms
+            bar = max(-((self.start_ms - time_ms) // self.bar_ms) - 1, 0)
+            if bar >= self.count:
+                break
+            if found and found[-1][0] == bar:
+                found.pop()
+            if artifact != (found[-1][1] if found else None):
+                found.append((bar, artifact))
+        return tuple(found)
 
 
 def fast_reads(column: npt.NDArray[Any]) -> Sequence[Any]:

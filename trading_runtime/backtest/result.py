@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,16 @@ class Tables:
     funding: FundingTable
     trades: TradeTable
     equity_units: Integers
+
+
+class Holdings(NamedTuple):
+    """One symbol after each bar, shape (n,): what it has paid (negative) or brought in since the start, what is held of
+    it, and what that is worth at the marks; quantity and quote units.
+    """
+
+    cash: Integers
+    quantity: Integers
+    value: Integers
 
 
 def build_tables(market: Market, trace: Trace, start_cash: int) -> Tables:
@@ -97,6 +107,8 @@ def journal_lines(market: Market, trace: Trace) -> Iterator[bytes]:
                 "refusals": [refusal.to_json() for refusal in entry.refusals],
                 "reasons": list(entry.reasons),
             }
+            if entry.facts:
+                content["facts"] = dict(entry.facts)
         elif isinstance(entry, Ended):
             content = {"kind": "ended", "order_id": entry.order_id, "status": entry.status, "reason": entry.reason}
         else:
@@ -121,6 +133,16 @@ def refusals_by_gate(trace: Trace) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def refusals_by_category(trace: Trace) -> dict[str, dict[str, int]]:
+    """Return how many intents each gate refused, by category and gate name."""
+    counts: dict[str, dict[str, int]] = {}
+    for entry in trace.decisions():
+        for refusal in entry.refusals:
+            gates = counts.setdefault(refusal.category, {})
+            gates[refusal.gate] = gates.get(refusal.gate, 0) + 1
+    return {category: dict(sorted(gates.items())) for category, gates in sorted(counts.items())}
+
+
 def mark_units(price: Floats, quantity: Integers, value_per_unit: float) -> Integers:
     """Return ``core.money.quote_value`` of whole columns; raises AmountError beyond its range."""
     values = np.rint(price * (quantity * value_per_unit))
@@ -134,30 +156,38 @@ def _equity_units(
     market: Market, fills: FillTable, funding: FundingTable, start_cash: int
 ) -> tuple[Integers, Integers, Integers]:
     """Cash, gross position value and equity after each bar, quote units, shape (n,)."""
-    count = market.count
-    signed_value = fills.side * fills.value_units + fills.fee_units
-    cash_change = np.zeros(count, dtype=np.int64)
-    np.subtract.at(cash_change, fills.bar, signed_value)
-    if len(funding):
-        bars = (funding.time_ms - market.start_ms) // market.bar_ms - 1
-        np.subtract.at(cash_change, bars, funding.amount_units)
-    cash = start_cash + np.cumsum(cash_change)
-    gross = np.zeros(count, dtype=np.int64)
-    equity = cash.copy()
-    for index, symbol in enumerate(market.symbols):
-        rows = fills.symbol_index == index
-        if not rows.any():
-            continue
-        change = np.zeros(count, dtype=np.int64)
-        np.add.at(change, fills.bar[rows], fills.side[rows] * fills.quantity_units[rows])
-        quantity = np.cumsum(change)
-        first = int(fills.bar[rows][0])
-        value = np.zeros(count, dtype=np.int64)
-        per_unit = market.instruments[symbol].value_per_unit
-        value[first:] = mark_units(market.mark[index][first:], quantity[first:], per_unit)
-        equity += value
-        gross += np.abs(value)
-    return cash, gross, equity
+    cash = np.full(market.count, start_cash, dtype=np.int64)
+    gross = np.zeros(market.count, dtype=np.int64)
+    held = np.zeros(market.count, dtype=np.int64)
+    for index in range(len(market.symbols)):
+        holdings = symbol_holdings(market, fills, funding, index)
+        if holdings is not None:
+            cash += holdings.cash
+            held += holdings.value
+            gross += np.abs(holdings.value)
+    return cash, gross, cash + held
+
+
+def symbol_holdings(market: Market, fills: FillTable, funding: FundingTable, index: int) -> Holdings | None:
+    """Return what one symbol did to the account after each bar, or None for a symbol that was never traded."""
+    rows = fills.symbol_index == index
+    if not rows.any():
+        return None
+    bars, side, value_units = fills.bar[rows], fills.side[rows], fills.value_units[rows]
+    cash = np.zeros(market.count, dtype=np.int64)
+    np.subtract.at(cash, bars, side * value_units + fills.fee_units[rows])
+    paid = funding.symbol_index == index
+    if paid.any():
+        paid_bars = (funding.time_ms[paid] - market.start_ms) // market.bar_ms - 1
+        np.subtract.at(cash, paid_bars, funding.amount_units[paid])
+    quantity = np.zeros(market.count, dtype=np.int64)
+    np.add.at(quantity, bars, side * fills.quantity_units[rows])
+    quantity = np.cumsum(quantity)
+    first = int(bars[0])
+    value = np.zeros(market.count, dtype=np.int64)
+    per_unit = market.instruments[market.symbols[index]].value_per_unit
+    value[first:] = mark_units(market.mark[index][first:], quantity[first:], per_unit)
+    return Holdings(np.cumsum(cash), quantity, value)
 
 
 def _benchmark(market: Market, trace: Trace, start_cash: int, unit: float) -> Floats:

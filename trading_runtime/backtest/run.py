@@ -20,8 +20,15 @@ from typing import TYPE_CHECKING, Any
 from trading_runtime.backtest.engine import Account, Progress, run_general
 from trading_runtime.backtest.market import Market
 from trading_runtime.backtest.metrics import compute_metrics
-from trading_runtime.backtest.result import Tables, build_tables, journal_lines, refusals_by_gate
-from trading_runtime.backtest.tables import write_chart, write_tables
+from trading_runtime.backtest.result import (
+    Tables,
+    build_tables,
+    journal_lines,
+    refusals_by_category,
+    refusals_by_gate,
+)
+from trading_runtime.backtest.sleeves import build_sleeves, sleeve_table, sleeves_json
+from trading_runtime.backtest.tables import SleeveTable, write_chart, write_tables
 from trading_runtime.backtest.trace import ENGINE_SEMANTICS, Trace
 from trading_runtime.core.errors import ConfigurationError, DataError, OutputError
 from trading_runtime.core.hashing import array_hash, json_hash, sha256_hex
@@ -51,6 +58,7 @@ class Run:
     journal: bytes
     market: Market
     trace: Trace
+    sleeves: SleeveTable | None = None
 
 
 def run_backtest(loaded: LoadedSettings, progress: Progress | None = None) -> Run:
@@ -132,6 +140,8 @@ def finish(
         risk_free_rate_annual=risk_free_rate_annual,
     )
     journal = b"".join(journal_lines(market, trace))
+    sleeves = build_sleeves(market, trace, tables, account.start_cash, strategy.sleeve_of)
+    turnover = metrics["turnover_per_year"]
     kind = type(strategy)
     described = {
         "name": kind.__name__,
@@ -157,6 +167,13 @@ def finish(
         "refusals": refusals_by_gate(trace),
         "config_hash": config_hash,
     }
+    # Keys of their own, so that a result without sleeves or publications keeps the digest it always had.
+    if sleeves:
+        outcome["sleeves"] = sleeves_json(
+            sleeves, tables.fills.quote_unit, turnover if isinstance(turnover, float) else None
+        )
+    if market.publications:
+        outcome["artifact"] = _artifact(market, manifests)
     digest = json_hash(
         {
             **outcome,
@@ -169,6 +186,7 @@ def finish(
     result = {
         "name": name,
         **outcome,
+        "refusals_by_category": refusals_by_category(trace),
         "assumptions": _assumptions(market),
         "warnings": _warnings(market, manifests, tables),
         "data": manifests,
@@ -176,7 +194,8 @@ def finish(
         "config": config,
         "digest": digest,
     }
-    return Run(result, tables, journal, market, trace)
+    curves = sleeve_table(sleeves, tables.equity.time_ms, tables.fills.quote_unit) if sleeves else None
+    return Run(result, tables, journal, market, trace, curves)
 
 
 def write_run(run: Run, folder: Path, *, report: bool = False, overwrite: bool = True) -> None:
@@ -201,7 +220,7 @@ def write_run(run: Run, folder: Path, *, report: bool = False, overwrite: bool =
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
     try:
         os.chmod(temporary, 0o755)
-        write_tables(temporary, run.tables.equity, run.tables.fills, run.tables.trades, run.tables.funding)
+        write_tables(temporary, run.tables.equity, run.tables.fills, run.tables.trades, run.tables.funding, run.sleeves)
         write_chart(temporary, [run.market.bars[symbol] for symbol in run.market.symbols])
         (temporary / JOURNAL_FILE).write_bytes(run.journal)
         text = json.dumps(run.result, indent=2, ensure_ascii=False, allow_nan=False)
@@ -232,6 +251,22 @@ def _replace_folder(temporary: Path, folder: Path) -> None:
         if not folder.exists():
             os.rename(old / "result", folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _artifact(market: Market, manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was published, as it was seen: the files it came from and the closes at which it changed."""
+    source: dict[str, Any] = next((one for one in manifests if one.get("kind") == "artifact"), {})
+    return {
+        **{name: source[name] for name in ("folder", "content_hash", "files") if name in source},
+        "timeline_hash": json_hash([list(published) for published in market.publication_bars]),
+        "changes": [_change(market, bar, artifact) for bar, artifact in market.publication_bars],
+    }
+
+
+def _change(market: Market, bar: int, artifact: Any) -> dict[str, Any]:
+    told = artifact if isinstance(artifact, dict) else {}
+    known = {name: told[name] for name in ("version", "as_of_date", "degraded", "symbols") if name in told}
+    return {"time": iso_time(market.close_time(bar)), "in_force": artifact is not None, **known}
 
 
 def _tables_hash(tables: Tables) -> str:

@@ -8,6 +8,7 @@ reads or writes files.
     fills.parquet    one row per fill, in the order they happened
     trades.parquet   one row per trade, in the order they closed, open ones last
     funding.parquet  one row per funding payment; written only when there was one
+    sleeves.parquet  one row per bar, the profit of each sleeve so far; written only where a strategy names sleeves
     chart.parquet    prices for the report, at most ``CHART_BUCKETS_MAX`` rows per symbol
 """
 
@@ -41,6 +42,7 @@ EQUITY_FILE = "equity.parquet"
 FILLS_FILE = "fills.parquet"
 TRADES_FILE = "trades.parquet"
 FUNDING_FILE = "funding.parquet"
+SLEEVES_FILE = "sleeves.parquet"
 CHART_FILE = "chart.parquet"
 
 
@@ -141,6 +143,16 @@ class TradeTable:
         return len(self.symbol_index)
 
 
+@dataclass(slots=True, eq=False)
+class SleeveTable:
+    """One row per bar, shape (n,): ``time_ms`` is the bar's close, ``profit`` what each sleeve has earned by then in
+    quote money, after fees and funding.
+    """
+
+    time_ms: Integers
+    profit: dict[str, Floats]
+
+
 def no_funding() -> FundingTable:
     """Return a funding table without rows: what every spot run has."""
     empty = np.zeros(0, dtype=np.int64)
@@ -204,6 +216,7 @@ def write_tables(
     fills: FillTable,
     trades: TradeTable,
     funding: FundingTable | None = None,
+    sleeves: SleeveTable | None = None,
 ) -> list[Path]:
     """Write the run's tables into ``folder`` and return their paths; raises OutputError when one cannot be
     written.
@@ -218,6 +231,8 @@ def write_tables(
     ]
     if funding is not None and len(funding):
         written.append(_write(folder / FUNDING_FILE, _funding_columns(funding, fills)))
+    if sleeves is not None:
+        written.append(_write(folder / SLEEVES_FILE, {"time_ms": sleeves.time_ms, **sleeves.profit}))
     return written
 
 

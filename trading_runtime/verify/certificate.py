@@ -74,7 +74,9 @@ class Probe:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was proven. ``bars`` are the decision bars there are, ``bars_checked`` those asked about."""
+    """What was proven. ``bars`` are the decision bars there are, ``bars_checked`` those asked about. ``artifact`` names
+    what was published meanwhile; None where nothing was.
+    """
 
     strategy: str
     code_hash: str
@@ -87,6 +89,7 @@ class Certificate:
     bars_acting: int
     scrambled_bars: int
     probes: tuple[Probe, ...]
+    artifact: Mapping[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
@@ -118,6 +121,7 @@ class Certificate:
             "scrambled_bars": self.scrambled_bars,
             "probes": [probe.to_json() for probe in self.probes],
             "verdict": "pass" if self.passed else "fail",
+            **({} if self.artifact is None else {"artifact": dict(self.artifact)}),
         }
 
     def to_bytes(self) -> bytes:

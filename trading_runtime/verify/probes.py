@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from trading_runtime.backtest.engine import Account
 from trading_runtime.backtest.market import Market
 from trading_runtime.core.errors import BarsError, StrategyError, TradingRuntimeError
+from trading_runtime.core.hashing import json_hash
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import iso_time
 from trading_runtime.source import closure_files, strategy_code_hash
@@ -270,6 +271,8 @@ class _Proof:
             }
             for symbol, bars in market.bars.items()
         ]
+        changes = [[iso_time(market.close_time(bar)), artifact] for bar, artifact in market.publication_bars]
+        published = None if not changes else {"changes": len(changes), "timeline_hash": json_hash(changes)}
         return Certificate(
             strategy=f"{kind.__module__}:{kind.__qualname__}",
             code_hash=strategy_code_hash(kind),
@@ -282,6 +285,7 @@ class _Proof:
             bars_acting=len(recording.acting),
             scrambled_bars=self._cutter.scrambled_bars,
             probes=tuple(self._probe(name, tally) for name, tally in self._tallies.items()),
+            artifact=published,
         )
 
     def _probe(self, name: str, tally: Tally) -> Probe:

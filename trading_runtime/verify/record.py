@@ -18,18 +18,22 @@ from trading_runtime.backtest.market import Market
 from trading_runtime.core.columns import Constant, Expression
 from trading_runtime.core.errors import StrategyError
 from trading_runtime.core.hashing import canonical_json
+from trading_runtime.core.ledger import Position
 from trading_runtime.core.state import Order
 from trading_runtime.core.strategy import Inputs, Proposal, Strategy
 from trading_runtime.core.timeframes import iso_time
 
 
 class Book(NamedTuple):
-    """The portfolio at one bar, as the inputs tell it; shared by bars on which it is the same."""
+    """The portfolio at one bar, as the inputs tell it; shared by bars on which it is the same. ``ledger`` is what
+    profits are made of, at whatever price; a position never changes, so equal ones are the same.
+    """
 
     positions: dict[str, float]
     entry_prices: dict[str, float]
     cash: float
     orders: tuple[Order, ...]
+    ledger: dict[str, Position]
 
 
 class Given(NamedTuple):
@@ -67,13 +71,15 @@ def record(market: Market, strategy: Strategy, account: Account) -> Recording:
     has_two = strategy.targets is not None and type(strategy).decide is not Strategy.decide
     symbols = market.symbols
     book: Book | None = None
+    artifact: Any = None
+    artifact_text = "null"
 
     def observe(inputs: Inputs) -> Proposal | None:
-        nonlocal book
+        nonlocal book, artifact, artifact_text
         bar = inputs.index
         positions = {symbol: inputs.position_of(symbol) for symbol in symbols}
         entry_prices = {symbol: inputs.entry_price_of(symbol) for symbol in symbols}
-        now = Book(positions, entry_prices, inputs.cash, tuple(inputs.orders))
+        now = Book(positions, entry_prices, inputs.cash, tuple(inputs.orders), inputs._source.positions())
         if book is None or now != book:
             book = now
         inputs.state = dict(inputs.state)  # writable, so that a strategy that changes it is told so by name
@@ -81,6 +87,8 @@ def record(market: Market, strategy: Strategy, account: Account) -> Recording:
         if flaw and not recording.flaws:
             recording.flaws.append((bar, flaw))
         recording.given[bar] = Given(book, inputs.equity, state)
+        if inputs.artifact is not artifact:
+            artifact, artifact_text = inputs.artifact, _plain_text(inputs.artifact)
         if has_two:
             recording.derived[bar] = outcome_of(Strategy.decide(strategy, inputs))
         try:
@@ -90,6 +98,9 @@ def record(market: Market, strategy: Strategy, account: Account) -> Recording:
             raise StrategyError(f"{where} raised {type(error).__name__}: {error}") from error
         if state_text(inputs.state)[0] != state:
             recording.flaws.append((bar, "decide changed inputs.state in place: it must return a new state"))
+        if artifact is not None and _plain_text(artifact) != artifact_text:
+            recording.flaws.append((bar, "decide changed inputs.artifact in place: it is everybody's"))
+            artifact_text = _plain_text(artifact)
         recording.outcomes[bar] = outcome_of(proposal)
         if isinstance(proposal, Proposal) and (
             len(proposal.intents)
@@ -121,11 +132,15 @@ def outcome_of(proposal: Any) -> str | None:
         return None
     if not isinstance(proposal, Proposal):
         return json.dumps({"returned": repr(proposal)})
-    content = {
+    content: dict[str, Any] = {
         "intents": [intent.to_json() for intent in proposal.intents],
         "reasons": list(proposal.reasons),
         "state": proposal.state,
     }
+    if proposal.refusals:
+        content["refusals"] = [list(refusal) for refusal in proposal.refusals]
+    if proposal.facts is not None:
+        content["facts"] = proposal.facts
     return _plain_text(content)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from trading_runtime.backtest.engine import Account
 from trading_runtime.backtest.market import Market
+from trading_runtime.core.money import quote_value
 from trading_runtime.core.slot import inputs_class
 from trading_runtime.core.state import Order
 from trading_runtime.core.strategy import Inputs, Permissions, Strategy
@@ -48,7 +50,7 @@ class Redecider:
         inputs.state = json.loads(given.state) if given.state != "{}" else {}
         permissions = self._permissions
         inputs.permissions = Permissions(new_risk=permissions.new_risk, short=permissions.short)
-        inputs.artifact = None
+        inputs.artifact = deepcopy(self._market.artifact_at(bar))  # what is published does not depend on the cut
         inputs.index = bar if cut is None else cut.row
         inputs._source = _Source(self._market, given, bar, cut)
         made: Inputs = inputs
@@ -73,7 +75,8 @@ class _Source:
                 return self._whole
             present = {symbol: bars for symbol, bars in self._cut.bars.items() if symbol not in self._cut.absent}
             whole = self._whole
-            self._market = Market(present, whole.instruments, whole.execution, whole.funding)
+            known = [one for one in whole.publications if one.time_ms <= whole.close_time(self._bar)]
+            self._market = Market(present, whole.instruments, whole.execution, whole.funding, known)
             return self._market
         raise AttributeError(f"{name!r} is not among the inputs' public properties")
 
@@ -99,6 +102,20 @@ class _Source:
 
     def entry_price_of(self, symbol: str) -> float:
         return self._given.book.entry_prices.get(symbol, 0.0)
+
+    def profit_of(self, symbol: str, row: int) -> float:
+        position = self._given.book.ledger.get(symbol)
+        if position is None:
+            return 0.0
+        value = 0
+        instrument = self._whole.instruments[symbol]
+        if position.quantity:
+            value = quote_value(self.price_of(symbol, row), position.quantity, instrument.value_per_unit)
+        return position.profit(value) * float(instrument.quote_unit)
+
+    def lot_of(self, symbol: str, row: int) -> float:
+        instrument = self._whole.instruments[symbol]
+        return instrument.quantity_float(instrument.rules_at(self.time_of(row)).lot)
 
     def equity(self, row: int) -> float:
         if row == self._row:

@@ -329,6 +329,18 @@
     series: [{ stroke: is("loss"), width: 1.25, fill: is("loss-area"), fillTo: 0, points: { show: false } }],
     read: (i) => [["", percent(curves.drawdown[i]), "loss"]],
   });
+  // One line for each sleeve, told apart by colour and by dashes: colour alone would not do for everybody.
+  const LINES = [["accent"], ["loss"], ["ink", [6, 3]], ["benchmark", [2, 2]], ["soft", [8, 3, 2, 3]]];
+  const drawSleeves = () => chart("sleeves", {
+    data: [curveTimes, ...data.sleeves.map((one) => one.profit)],
+    write: short,
+    scale: { range: (u, min, max) => padded(Math.min(min, 0), Math.max(max, 0)) },
+    series: data.sleeves.map((one, i) => {
+      const [tone, dash] = LINES[i % LINES.length];
+      return { stroke: is(tone), width: 1.5, dash, points: { show: false } };
+    }),
+    read: (i) => data.sleeves.map((one, k) => [one.name, money(one.profit[i]), LINES[k % LINES.length][0]]),
+  });
   const drawExposure = () => chart("exposure", {
     data: [curveTimes, curves.exposure],
     write: percents(0),
@@ -619,6 +631,7 @@
   logButton();
   symbolPicker();
   drawEquity();
+  if (data.sleeves.length) drawSleeves();
   drawDrawdown();
   drawExposure();
   if (prices.length) drawPrice();

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 NOTHING = '<span class="none" title="not defined for this run">–</span>'
 
 # Values that are names of bytes or code: set in a fixed-width face.
-_CODE = ("Result digest", "Configuration hash", "Commit", "Strategy", "Strategy code hash")
+_CODE = ("Result digest", "Configuration hash", "Commit", "Strategy", "Strategy code hash", "Content hash")
 
 
 def embedded_json(value: Any) -> str:

@@ -18,6 +18,7 @@ from trading_runtime.backtest.report.headline import notices, tiles, title
 from trading_runtime.backtest.report.markup import embedded_json, text_of
 from trading_runtime.backtest.report.plots import chart_data, plots
 from trading_runtime.backtest.report.provenance import provenance, refusals
+from trading_runtime.backtest.report.sleeves import sleeves
 from trading_runtime.backtest.report.subject import Subject, read_subject
 from trading_runtime.backtest.report.trades import distribution, trade_list
 from trading_runtime.core.errors import OutputError
@@ -61,6 +62,7 @@ def _page(subject: Subject) -> str:
         notices(subject),
         tiles(subject),
         plots(subject),
+        sleeves(subject),
         months(subject),
         distribution(subject),
         metric_groups(subject),
@@ -100,7 +102,10 @@ def _page(subject: Subject) -> str:
 
 
 def _top(subject: Subject) -> str:
-    links = {"charts": "Charts", "months": "Months", "metrics": "Metrics"}
+    links = {"charts": "Charts"}
+    if subject.result.get("sleeves"):
+        links["sleeves"] = "Sleeves"
+    links |= {"months": "Months", "metrics": "Metrics"}
     if subject.trades is not None:
         links["trades"] = "Trades"
     links["provenance"] = "Provenance"

@@ -27,6 +27,8 @@ def plots(subject: Subject) -> str:
         _plot("drawdown", "Below the last peak"),
         _plot("exposure", "Exposure"),
     ]
+    if subject.sleeves:
+        frames.insert(1, _plot("sleeves", "Profit by sleeve"))
     if len(subject.symbols) > 1:
         options = "".join(
             f'<option value="{index}">{text_of(name)}</option>' for index, name in enumerate(subject.symbols)
@@ -95,7 +97,7 @@ def chart_data(subject: Subject) -> Json:
     """Return what the page's script draws."""
     below = -drawdown(np.concatenate(([subject.start_equity], subject.equity["equity"])))[1:]
     series = {name: subject.equity[name] for name in ("equity", "benchmark", "exposure")} | {"drawdown": below}
-    rows = charts.thinned_rows(list(series.values()))
+    rows = charts.thinned_rows([*series.values(), *subject.sleeves.values()])
     curves: Json = {"time": charts.time_steps(subject.equity["time_ms"][rows])}
     for name, values in series.items():
         curves[name] = charts.compact(values[rows], 8 if name in ("equity", "benchmark") else 5)
@@ -104,6 +106,7 @@ def chart_data(subject: Subject) -> Json:
         "hours": subject.with_hours,
         "decimals": subject.money_decimals,
         "curves": curves,
+        "sleeves": [{"name": name, "profit": charts.compact(one[rows], 8)} for name, one in subject.sleeves.items()],
         "prices": [] if subject.chart is None else _price_data(subject.chart, subject.symbols, buckets),
         "trades": None if subject.trades is None else _mark_data(subject.trades, subject.symbols),
     }

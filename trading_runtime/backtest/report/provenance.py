@@ -9,7 +9,7 @@ import json
 from html import escape
 from typing import Any
 
-from trading_runtime.backtest.figures import count, is_number, plain
+from trading_runtime.backtest.figures import count, is_number, moment, plain
 from trading_runtime.backtest.report.markup import NOTHING, Json, facts, mapping, scroll, span, text_of, texts
 from trading_runtime.backtest.report.subject import Subject
 
@@ -19,12 +19,27 @@ def refusals(subject: Subject) -> str:
     if not refusals:
         return ""
     most = max(refusals.values()) or 1
+    groups = {
+        category: gates
+        for category in mapping(subject.result, "refusals_by_category")
+        if (gates := mapping(mapping(subject.result, "refusals_by_category"), category))
+    }
+    named = len(groups) > 1  # one category needs no name
+    counted = [
+        (times, gate, category)
+        for category, gates in (groups or {"": refusals}).items()
+        for gate, times in gates.items()
+        if is_number(times)
+    ]
     rows = "".join(
-        f'<tr><th scope="row">{text_of(gate)}</th><td class="gauge">{count(times)}'
+        f'<tr><th scope="row">{text_of(gate)}</th>'
+        + (f'<td class="text">{text_of(category)}</td>' if named else "")
+        + f'<td class="gauge">{count(times)}'
         f'<i class="plain" style="width:{abs(times) / abs(most) * 100:.1f}%"></i></td></tr>'
-        for gate, times in sorted(refusals.items(), key=lambda item: (-item[1], item[0]))
+        for times, gate, category in sorted(counted, key=lambda one: (-one[0], one[1], one[2]))
     )
-    head = '<th scope="col">Gate</th><th scope="col">Intents</th>'
+    kind = '<th scope="col" class="text">Category</th>' if named else ""
+    head = f'<th scope="col">Gate</th>{kind}<th scope="col">Intents</th>'
     return f"""<section id="refusals" class="card" aria-labelledby="refusals-title">
 <div class="bar"><h2 id="refusals-title">Refusals</h2>
 <p class="unit">intents that a gate did not let through</p></div>
@@ -35,6 +50,9 @@ def refusals(subject: Subject) -> str:
 def provenance(subject: Subject) -> str:
     result = subject.result
     parts = [facts(_origin(subject)), _data_table(subject)]
+    artifact = mapping(result, "artifact")
+    if artifact:
+        parts.append(_publications(artifact))
     parameters = mapping(mapping(result, "strategy"), "params")
     if parameters:
         parts.insert(1, "<h3>Parameters</h3>" + facts(list(parameters.items()), "parameters"))
@@ -87,7 +105,8 @@ def _origin(subject: Subject) -> list[tuple[str, Any]]:
 
 def _data_table(subject: Subject) -> str:
     data = subject.result.get("data")
-    manifests = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+    entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+    manifests = [entry for entry in entries if entry.get("kind") != "artifact"]  # told of by themselves
     if not manifests:
         return ""
     rows = ""
@@ -107,6 +126,23 @@ def _data_table(subject: Subject) -> str:
     head = "".join(f'<th scope="col"{"" if label == "Bars" else " class=text"}>{label}</th>' for label in labels)
     table = f'<table class="data"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f"<h3>Data</h3>{scroll('Data', table)}"
+
+
+def _publications(artifact: Json) -> str:
+    """Return what was published meanwhile: where it is from, and each change with what it named."""
+    changes = [one for one in artifact.get("changes") or [] if isinstance(one, dict)]
+    rows = "".join(
+        f'<tr><th scope="row">{escape(moment(one.get("time", "")))}</th>'
+        f'<td class="text">{text_of(one.get("version", "")) if one.get("in_force") else "nothing in force"}</td>'
+        f'<td class="text">{"degraded" if one.get("degraded") else ""}</td>'
+        f'<td class="text wrap">{escape(", ".join(texts(one.get("symbols"))))}</td></tr>'
+        for one in changes
+    )
+    labels = ("Known from", "Version", "", "Symbols, in order")
+    head = "".join(f'<th scope="col" class="text">{label}</th>' for label in labels)
+    table = f'<table class="data"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    named = [("Folder", artifact.get("folder")), ("Content hash", artifact.get("content_hash"))]
+    return f"<h3>Publications</h3>{facts(named)}{scroll('Publications', table, tall=True)}"
 
 
 def _quality(manifest: Json) -> tuple[str, str]:

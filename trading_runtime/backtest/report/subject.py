@@ -22,7 +22,7 @@ from trading_runtime.backtest.figures import (
 )
 from trading_runtime.backtest.metrics import METRICS
 from trading_runtime.backtest.report.markup import NOTHING, Json, mapping, text_of
-from trading_runtime.backtest.tables import CHART_FILE, EQUITY_FILE, TRADES_FILE, read_table
+from trading_runtime.backtest.tables import CHART_FILE, EQUITY_FILE, SLEEVES_FILE, TRADES_FILE, read_table
 from trading_runtime.core.errors import DataError
 from trading_runtime.core.timeframes import DAY_MS, iso_time
 
@@ -34,11 +34,14 @@ _KINDS = {metric.key: metric.kind for metric in METRICS}
 class Subject:
     """The parts of one result, with the figures that every section shares."""
 
-    def __init__(self, result: Json, equity: Json, trades: Json | None, chart: Json | None) -> None:
+    def __init__(
+        self, result: Json, equity: Json, trades: Json | None, chart: Json | None, sleeves: Json | None = None
+    ) -> None:
         self.result = result
         self.equity = equity
         self.trades = trades
         self.chart = chart
+        self.sleeves = {} if sleeves is None else {key: sleeves[key] for key in sleeves if key != "time_ms"}
         self.metrics = mapping(result, "metrics")
         self.quote = plain(result.get("quote") or "")
         start = mapping(result, "account").get("start_cash", self.metrics.get("start_equity"))
@@ -99,11 +102,11 @@ def read_subject(result_folder: Path) -> Subject:
     equity = read_table(result_folder / EQUITY_FILE)
     if not len(equity["time_ms"]):
         raise DataError(f"{result_folder / EQUITY_FILE} has no rows: there is nothing to report")
-    trades, chart = (
+    trades, chart, sleeves = (
         read_table(path) if path.exists() else None
-        for path in (result_folder / TRADES_FILE, result_folder / CHART_FILE)
+        for path in (result_folder / TRADES_FILE, result_folder / CHART_FILE, result_folder / SLEEVES_FILE)
     )
-    return Subject(result, equity, trades, chart)
+    return Subject(result, equity, trades, chart, sleeves)
 
 
 def _read_result(path: Path) -> Json:
