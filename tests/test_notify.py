@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trading_runtime.notify.deliver import deliver
+from trading_runtime.notify.dry_run import suppressed
 from trading_runtime.notify.log import LogNotifier
 from trading_runtime.notify.port import Delivery, Message, delivery_of
 from trading_runtime.notify.telegram import TEXT_UNITS_MAX, TelegramNotifier, cut_text, telegram_notifiers
@@ -426,3 +427,30 @@ def test_records_keep_hash_and_length_of_any_text(text: str) -> None:
     assert delivery.length == len(text)
     assert len(delivery.text_sha256) == 64
     assert text not in delivery or text in ("", "log")
+
+
+def test_no_channel_ever_sees_a_secret_and_the_hash_is_of_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BINANCE_API_SECRET", "hush-hush")
+    seen: list[Message] = []
+
+    class Keeps(Misbehaving):
+        def send(self, message: Message) -> Delivery:
+            seen.append(message)
+            return delivery_of(message, "odd", delivered=True, attempts=1)
+
+    (delivery,) = deliver([Keeps(lambda: None)], MESSAGE._replace(text=f"it is hush-hush, bot{TOKEN}"))
+
+    assert seen[0].text == "it is ***, bot***"
+    assert delivery.text_sha256 == hashlib.sha256(b"it is ***, bot***").hexdigest()
+    assert delivery.length == len("it is ***, bot***")
+
+
+def test_a_suppressed_channel_sends_nothing_and_records_what_it_would_have(api: BotApi) -> None:
+    (channel,) = suppressed([notifier_of(api)])
+
+    (delivery,) = deliver([channel], MESSAGE)
+
+    assert api.requests == []
+    assert (delivery.channel, delivery.delivered, delivery.attempts) == ("telegram", False, 0)
+    assert delivery.detail == "dry run: not sent"
+    assert delivery.text_sha256 == hashlib.sha256(MESSAGE.text.encode()).hexdigest()

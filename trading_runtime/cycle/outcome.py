@@ -10,11 +10,12 @@ from trading_runtime.core.slot import decision_to_json
 from trading_runtime.core.timeframes import iso_time
 from trading_runtime.cycle.report import CycleReport
 from trading_runtime.stores.control import ControlView
+from trading_runtime.telemetry.redact import redact
 
 
 def close_with(report: CycleReport, error: TradingRuntimeError) -> None:
     """An error of a known kind: its own exit code, and for what is only not there right now, 75."""
-    text = " ".join(str(error).split())
+    text = redact(" ".join(str(error).split()))
     if isinstance(error, (TemporaryError, DataError)):
         report.close("no_decision", text)
     elif isinstance(error, ConfigurationError):

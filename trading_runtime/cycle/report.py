@@ -13,6 +13,9 @@ unresolved        76  the fate of an order is unknown; the next cycle asks befor
 refused           77  configuration, credentials or identity
 risk_halt         78  a breaker has tripped, or everything is being closed
 failed          1..   an error; its own exit code
+
+The fields that are derived from these, for whoever reads reports of the original engine, are ``report_fields.py``'s;
+``docs/reports.md`` explains all of them.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from trading_runtime.core.orders import parse_client_order_id
 from trading_runtime.core.state import State
 from trading_runtime.core.timeframes import iso_time
 from trading_runtime.cycle.account import OrderRecord
+from trading_runtime.telemetry.redact import redact
 
 SCHEMA_VERSION = 1
 EXIT_OF = {
@@ -53,7 +57,12 @@ EXIT_OF = {
 
 @dataclass
 class CycleReport:
-    """What one cycle saw, decided, sent and learned. Amounts are exact decimal texts, times ISO texts."""
+    """What one cycle saw, decided, sent and learned. Amounts are exact decimal texts, times ISO texts.
+
+    ``writes`` are the documents that were saved, each ``{"reason", "executed"}``. ``deployment`` says where this ran
+    (``report_fields.deployment_of``). ``happened`` are the account's entries of this cycle in people's words
+    (``happened_json``); the derived fields are made of them, and they themselves are the journal's.
+    """
 
     run_id: str
     mode: str
@@ -66,6 +75,7 @@ class CycleReport:
     exit_code: int = EXIT_DONE
     reason: str = ""
     source: dict[str, Any] = field(default_factory=dict)
+    publication: dict[str, Any] | None = None
     control: dict[str, Any] = field(default_factory=dict)
     missed_slots: list[int] = field(default_factory=list)
     skipped_slots: list[int] = field(default_factory=list)
@@ -82,12 +92,15 @@ class CycleReport:
     errors: list[dict[str, str]] = field(default_factory=list)
     defect: str = ""
     notifications: list[dict[str, Any]] = field(default_factory=list)
+    writes: list[dict[str, Any]] = field(default_factory=list)
+    deployment: dict[str, str] = field(default_factory=dict)
+    happened: list[dict[str, Any]] = field(default_factory=list)
     started: str = ""
     ended: str = ""
 
     def close(self, status: str, reason: str = "", exit_code: int | None = None) -> None:
-        """Say how the cycle ended."""
-        self.status, self.reason = status, reason
+        """Say how the cycle ended. A reason may hold what a library put into its error: secrets are taken out."""
+        self.status, self.reason = status, redact(reason) if reason else ""
         self.exit_code = EXIT_OF[status] if exit_code is None else exit_code
 
     def refusals_by_gate(self) -> dict[str, int]:
@@ -99,12 +112,16 @@ class CycleReport:
         return counts
 
     def to_json(self) -> dict[str, Any]:
-        content = dict(vars(self))
+        """Return the whole report as plain JSON; texts that come from outside are without secrets."""
+        from trading_runtime.cycle.report_fields import report_fields, without_secrets
+
+        content = {name: value for name, value in vars(self).items() if name not in ("deployment", "happened")}
         for name in ("slot",):
             content[name] = None if content[name] is None else iso_time(content[name])
         for name in ("missed_slots", "skipped_slots"):
             content[name] = [iso_time(slot) for slot in content[name]]
-        return {"schema_version": SCHEMA_VERSION, **content, "refusals_by_gate": self.refusals_by_gate()}
+        content["refusals_by_gate"] = self.refusals_by_gate()
+        return without_secrets({"schema_version": SCHEMA_VERSION, **content, **report_fields(self)})
 
 
 def fill_json(event: Mapping[str, Any], instruments: Mapping[str, Instrument]) -> dict[str, Any]:
@@ -122,6 +139,35 @@ def fill_json(event: Mapping[str, Any], instruments: Mapping[str, Instrument]) -
         "time": iso_time(event["time_ms"]) if "time_ms" in event else None,
         "is_maker": event.get("is_maker", False),
     }
+
+
+def happened_json(happened: Sequence[Mapping[str, Any]], instruments: Mapping[str, Instrument]) -> list[dict[str, Any]]:
+    """Return the account's entries of a cycle in the words and units people use; fills are told by ``fill_json``."""
+    found = []
+    for entry in happened:
+        content = {name: value for name, value in entry.items() if name != "number"}
+        event = content["event"]
+        if event in ("order_planned", "order_placed"):
+            order = content.pop("order")
+            instrument = instruments.get(order["symbol"])
+            content |= {
+                "order_id": order["order_id"],
+                "symbol": order["symbol"],
+                "leg": order["leg"],
+                "kind": order["kind"],
+                "side": "buy" if order["side"] > 0 else "sell",
+                "quantity": None if instrument is None else instrument.quantity_text(order["quantity"]),
+                "price": order.get("price"),
+            }
+        elif event == "order_filled":
+            content = {"event": event, "order_id": content["order_id"]}
+        elif event == "cash_moved" and instruments:
+            first = next(iter(instruments.values()))
+            content |= {"amount": first.money_text(content["amount"]), "asset": first.quote}
+        elif event == "slot_decided":
+            content = {"event": event, "slot": iso_time(content["slot"])}
+        found.append(content)
+    return found
 
 
 def rejected_orders(happened: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

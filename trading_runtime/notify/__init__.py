@@ -4,6 +4,7 @@
     telegram.py  the Telegram Bot API
     log.py       a structured log line
     deliver.py   a message to all channels; never raises
+    dry_run.py   channels that a dry run leaves alone
 
 Records keep hash, length and delivery of a message, never its text.
 """

@@ -8,12 +8,14 @@ from typing import NamedTuple, Protocol
 
 class Message(NamedTuple):
     """What people are told. ``kind`` is one word for the journal (trade, halt, error, ...), ``text`` is plain text,
-    ``slot`` the bar's close in milliseconds, None for what belongs to no slot.
+    ``slot`` the bar's close in milliseconds, None for what belongs to no slot. ``once`` is empty for what is told
+    whenever it happens; else a channel that has taken a message of this kind with the same ``once`` is not told again.
     """
 
     kind: str
     text: str
     slot: int | None = None
+    once: str = ""
 
 
 class Delivery(NamedTuple):
