@@ -1,6 +1,6 @@
 """``trading-runtime preflight``: whether everything a start needs is there, line by line.
 
-What is asked is ``cycle/preflight.py``'s. Exit 0: all is there; 77: a person must change something; 75: something was
+What is asked is ``cycle/preflight/``'s. Exit 0: all is there; 77: a person must change something; 75: something was
 not to be reached, try again. No order is sent.
 """
 
