@@ -114,9 +114,11 @@ def backtest_of(strategy: Strategy, bars: Mapping[str, Bars]) -> Told:
     return Told(decisions, fills, ledger)
 
 
-def cycles_of(make: Callable[[], Strategy], bars: Mapping[str, Bars], slots: int) -> Told:
+def cycles_of(
+    make: Callable[[], Strategy], bars: Mapping[str, Bars], slots: int, documents: MemoryDocuments | None = None
+) -> Told:
     """Run one cycle per slot, every object made anew from the store for each."""
-    documents = MemoryDocuments()
+    documents = MemoryDocuments() if documents is None else documents
     strategy = make()
     name = type(strategy).__qualname__
     some = next(iter(bars.values()))

@@ -10,6 +10,7 @@ import argparse
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,12 @@ from trading_runtime.cli.arguments import (
     print_json,
     table,
 )
-from trading_runtime.core.errors import EXIT_DEFECT, ConfigurationError
+from trading_runtime.core.errors import EXIT_DEFECT, ConfigurationError, TradingRuntimeError
 
 if TYPE_CHECKING:
+    from trading_runtime.config.cycle_schema import NotifySettings
     from trading_runtime.cycle.report import CycleReport
+    from trading_runtime.stores.documents import Documents
     from trading_runtime.telemetry.log import EventLog
 
 MODES = ("dry-run", "paper", "live")
@@ -84,9 +87,15 @@ def parse_slot(text: str) -> int | None:
 
 
 def _cycle(arguments: argparse.Namespace) -> int:
+    from trading_runtime.core.timeframes import timeframe_ms
     from trading_runtime.cycle.build import open_parts
+    from trading_runtime.cycle.clock import SystemClock
+    from trading_runtime.cycle.heartbeat import beat, beat_refused_start
+    from trading_runtime.cycle.report_fields import deployment_of
     from trading_runtime.cycle.run import run_cycle
+    from trading_runtime.stores.envelope import owner_name
     from trading_runtime.telemetry.log import log_from_environment
+    from trading_runtime.telemetry.redact import redact
 
     slot = parse_slot(arguments.slot)
     loaded = loaded_cycle_settings(arguments)
@@ -94,13 +103,24 @@ def _cycle(arguments: argparse.Namespace) -> int:
     run_id = arguments.run_id or _run_id(arguments.mode)
     log = log_from_environment(os.environ).bind(run_id=run_id, account=settings.account.name)
     with configured_by(loaded.path):
-        parts = open_parts(loaded, arguments.mode, os.environ, _holder(), log, may_open_account=arguments.open_account)
+        try:
+            parts = open_parts(
+                loaded, arguments.mode, os.environ, _holder(), log, may_open_account=arguments.open_account
+            )
+        except TradingRuntimeError as error:
+            beat_refused_start(loaded, arguments.mode, run_id, error, SystemClock(), log)
+            raise
     try:
         log.info("cycle_started", mode=arguments.mode)
         report = run_cycle(parts.job, slot, run_id)
+        report.deployment = deployment_of(os.environ, settings.market.exchange, str(settings.strategy["class"]))
+        _notify(report, parts.documents, log, settings.notify)
+        if report.mode != "dry-run":
+            owner = owner_name(report.account, report.strategy)
+            bar_ms = None if settings.feed.files else timeframe_ms(settings.market.timeframe)
+            beat(parts.documents, owner, report, parts.job.clock, bar_ms=bar_ms, log=log)
     finally:
         parts.documents.close()
-    _notify(report, log, telegram=settings.notify.telegram)
     log.write(
         "info" if report.exit_code == 0 else "error",
         "cycle_ended",
@@ -112,7 +132,7 @@ def _cycle(arguments: argparse.Namespace) -> int:
     else:
         print(summary(report, path))
     if report.defect:
-        print(report.defect, file=sys.stderr)
+        print(redact(report.defect), file=sys.stderr)
         return EXIT_DEFECT
     if report.exit_code and not arguments.json:
         print(f"error: {report.reason}", file=sys.stderr)
@@ -133,13 +153,20 @@ def summary(report: CycleReport, path: Path | None) -> str:
         rows.append(["reason", report.reason])
     if report.missed_slots or report.skipped_slots:
         rows.append(["missed", f"{len(report.missed_slots)} slot(s) worked off, {len(report.skipped_slots)} skipped"])
+    if report.publication is not None:
+        rows.append(["pool", pool_line(report.publication)])
     for decision in report.decisions:
         wanted = [f"{order['kind']} {_side(order)} {order['symbol']} ({order['leg']})" for order in decision["orders"]]
         wanted += [f"cancel {one['order_id']}" for one in decision["cancels"]]
         rows.append(["decided", ", ".join(wanted) or "nothing"])
-        rows += [["refused", f"{one['symbol']} {one['leg']}: {one['detail']}"] for one in decision["refusals"]]
+        rows += [["refused", _refusal(one)] for one in decision["refusals"]]
     for fill in report.fills:
         rows.append(["filled", f"{fill['side']} {fill['quantity']} {fill['symbol']} at {fill['price']!r}"])
+    rows += [
+        ["savings", f"{note['kind']} {note['amount']} {note['asset']} ({note['cause']})"]
+        for note in report.notes
+        if note["event"] == "savings_moved"
+    ]
     rows += [["not done", f"{one['leg']}: {one['detail']}"] for one in report.rejected]
     rows += [
         ["not done", f"{note['order_id']}: {note.get('reason') or note.get('detail', '')}"]
@@ -159,6 +186,19 @@ def summary(report: CycleReport, path: Path | None) -> str:
     if path is not None:
         rows.append(["report", os.path.relpath(path)])
     return table(rows)
+
+
+def pool_line(publication: Mapping[str, Any]) -> str:
+    """Return which publication is in force, in one line."""
+    state = publication["source_kind"] + (", degraded" if publication["degraded"] else "")
+    names = ", ".join(publication["symbols"]) or "no symbol"
+    left_out = f"; left out: {', '.join(publication['excluded'])}" if publication["excluded"] else ""
+    return f"{publication['version']} ({state}): {names}{left_out}"
+
+
+def _refusal(refusal: Mapping[str, str]) -> str:
+    what = " ".join(word for word in (refusal["symbol"], refusal["leg"]) if word)
+    return ": ".join(part for part in (refusal["gate"], what, refusal["detail"]) if part)
 
 
 def _side(order: dict[str, Any]) -> str:
@@ -195,20 +235,11 @@ def _write(report: CycleReport, folder: Path, log: EventLog) -> Path | None:
     return path
 
 
-def _notify(report: CycleReport, log: EventLog, *, telegram: bool) -> None:
+def _notify(report: CycleReport, documents: Documents, log: EventLog, settings: NotifySettings) -> None:
     """Tell people; what became of it is recorded, and changes nothing else."""
-    from trading_runtime.cycle.messages import message_of
+    from trading_runtime.cycle.told.record import ToldRecord
+    from trading_runtime.cycle.told.telling import channels_of, tell
 
-    message = message_of(report)
-    if message is None:
-        return
-    from trading_runtime.notify.deliver import deliver
-    from trading_runtime.notify.log import LogNotifier
-    from trading_runtime.notify.port import Notifier
-
-    notifiers: list[Notifier] = [LogNotifier(log)]
-    if telegram and report.mode != "dry-run":
-        from trading_runtime.notify.telegram import telegram_notifiers
-
-        notifiers += telegram_notifiers(os.environ)
-    report.notifications = [one._asdict() for one in deliver(notifiers, message)]
+    channels = channels_of(report.mode, log, os.environ, telegram=settings.telegram)
+    record = ToldRecord(documents, report.account, report.strategy)
+    tell(report, channels, record, log, language=settings.language, status_hours=settings.status_hours)

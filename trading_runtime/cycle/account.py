@@ -3,6 +3,10 @@
     planned ──claim──► claimed ──seen at the exchange──► open ──finished──► (gone)
     waiting ──parent filled──► planned                   watched ──price reached──► planned
 
+Money on its way into savings or out of them is kept likewise, one movement of an asset at a time:
+
+    planned ──claim──► claimed ──the exchange says it is under way──► pending ──done or failed──► (gone)
+
 ``planned`` was never sent. ``claimed`` may have been. ``open`` is at the exchange. ``waiting`` is a child whose parent
 has not filled; ``watched`` is a stop or take-profit that the exchange cannot keep, so the runtime does. Everything
 that changes the book is an event, applied here and handed to the journal. Reading, writing, sending: not here.
@@ -12,14 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple
 
 from trading_runtime.core.errors import StoreDamaged, StrategyError
 from trading_runtime.core.events import event_to_json, order_from_json
+from trading_runtime.core.instruments import decimal_text
 from trading_runtime.core.risk import RiskState, risk_from_json
 from trading_runtime.core.state import Event, Order, OrderEnded, State, apply, state_from_json
+from trading_runtime.exchanges.port import EarnKind
 
 Phase = Literal["planned", "waiting", "watched", "claimed", "open"]
+EarnPhase = Literal["planned", "claimed", "pending"]
 
 
 class Claim(NamedTuple):
@@ -104,10 +112,49 @@ def record_from_json(content: Mapping[str, Any]) -> OrderRecord:
 
 
 @dataclass
+class EarnRecord:
+    """Money on its way into savings or out of them, until the exchange's history has told how it ended.
+
+    ``number`` is that of its first entry, so it names the movement for ever; ``cause`` is ``buffer``, or the order that
+    needs the money. ``operation_id`` is what the exchange calls it, empty until it has said so.
+    """
+
+    kind: EarnKind
+    asset: str
+    product_id: str
+    amount: Decimal
+    cause: str
+    phase: EarnPhase
+    slot: int
+    number: int
+    claim: Claim | None = None
+    attempts: int = 0
+    operation_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """What reports and messages call it."""
+        return f"{self.kind} {decimal_text(self.amount)} {self.asset} (movement {self.number})"
+
+    def to_json(self) -> dict[str, Any]:
+        claim = None if self.claim is None else self.claim._asdict()
+        return {**vars(self), "amount": decimal_text(self.amount), "claim": claim}
+
+
+def earn_record_from_json(content: Mapping[str, Any]) -> EarnRecord:
+    claim = None if content["claim"] is None else Claim(**content["claim"])
+    return EarnRecord(**{**content, "amount": Decimal(content["amount"]), "claim": claim})
+
+
+@dataclass
 class Account:
     """The document in memory. ``unjournaled`` are the entries about this account that the journal may not hold yet;
     ``entries`` counts all there ever were, so that none is written twice; ``happened`` are those of this process.
     ``units`` are the units the book counts in, ``bars_kept`` names the bars of the session that the journal has.
+    ``universe`` are symbols that were traded beyond the configured ones, ``last_good`` is the last publication that
+    came fresh from upstream, with where and when it was read. ``earn`` is the movement of savings in flight by asset,
+    ``earn_seen`` the ids of those that ended. Deposits and the like are asked for from ``flows_since_ms`` on, and
+    ``flows_seen`` are those that are booked, or were there before: kind and id, with time and booked units.
     """
 
     state: State
@@ -129,6 +176,12 @@ class Account:
     entries: int = 0
     unjournaled: list[dict[str, Any]] = field(default_factory=list)
     happened: list[dict[str, Any]] = field(default_factory=list)
+    universe: list[str] = field(default_factory=list)
+    last_good: dict[str, Any] | None = None
+    earn: dict[str, EarnRecord] = field(default_factory=dict)
+    earn_seen: list[str] = field(default_factory=list)
+    flows_since_ms: int | None = None
+    flows_seen: dict[str, list[int]] = field(default_factory=dict)
 
     def book(self, event: Event, **facts: Any) -> None:
         """Apply an event to the book and keep it for the journal, with the facts it came from."""
@@ -188,6 +241,12 @@ class Account:
             "recent": list(self.recent),
             "entries": self.entries,
             "unjournaled": self.unjournaled,
+            "universe": list(self.universe),
+            "last_good": self.last_good,
+            "earn": [record.to_json() for record in self.earn.values()],
+            "earn_seen": list(self.earn_seen),
+            "flows_since_ms": self.flows_since_ms,
+            "flows_seen": dict(self.flows_seen),
         }
 
 
@@ -203,9 +262,12 @@ def allowed_by(record: OrderRecord, parent: OrderRecord) -> int:
 
 
 def account_from_json(content: Mapping[str, Any]) -> Account:
-    """Return the account that ``Account.to_json`` wrote; raises StoreDamaged when it is not one."""
+    """Return the account that ``Account.to_json`` wrote; raises StoreDamaged when it is not one. Fields that an older
+    version did not write yet have their defaults.
+    """
     try:
         records: Sequence[OrderRecord] = [record_from_json(record) for record in content["records"]]
+        movements = [earn_record_from_json(record) for record in content.get("earn", ())]
         head = content["head"]
         return Account(
             **{
@@ -214,7 +276,8 @@ def account_from_json(content: Mapping[str, Any]) -> Account:
                 "records": {record.order.order_id: record for record in records},
                 "head": None if head is None else (head[0], head[1]),
                 "risk": None if content["risk"] is None else risk_from_json(content["risk"]),
+                "earn": {record.asset: record for record in movements},
             }
         )
-    except (KeyError, TypeError, AttributeError, ValueError, StrategyError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, InvalidOperation, StrategyError) as error:
         raise StoreDamaged(f"the state document is damaged: {type(error).__name__}: {error}") from error

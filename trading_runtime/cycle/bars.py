@@ -6,18 +6,22 @@ ones are recorded, and a source that has changed its past is caught.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from trading_runtime.core.bars import FIELDS, Bars
 from trading_runtime.core.errors import DataError, TemporaryError
 from trading_runtime.core.slot import bars_reference
-from trading_runtime.core.timeframes import iso_time
+from trading_runtime.core.strategy import Strategy
+from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
 from trading_runtime.cycle.clock import Clock
 from trading_runtime.exchanges.port import Feed
 
 PUBLISHED_SECONDS_MAX = 30.0
+OPTIONAL_SECONDS_MAX = 4.0
 PAUSE_SECONDS = 2.0
+# Binance answers with at most 1,000 candles a request.
+BARS_ASKED_MAX = 1_000
 
 
 class Rows(NamedTuple):
@@ -30,7 +34,14 @@ class Rows(NamedTuple):
 
 
 def gather_bars(
-    feed: Feed, clock: Clock, symbols: Sequence[str], timeframe: str, bar_ms: int, count: int, slot: int
+    feed: Feed,
+    clock: Clock,
+    symbols: Sequence[str],
+    timeframe: str,
+    bar_ms: int,
+    count: int,
+    slot: int,
+    patience_seconds: float = PUBLISHED_SECONDS_MAX,
 ) -> dict[str, Bars]:
     """Return the last ``count`` closed bars of each symbol up to ``slot``, fewer where a symbol is younger.
 
@@ -47,11 +58,127 @@ def gather_bars(
                     raise DataError(f"{symbol} {timeframe}: the newest bar closed at {newest}, not at {iso_time(slot)}")
                 found[symbol] = series.slice(max(len(series) - count, 0), len(series))
             except DataError as error:
-                if waited >= PUBLISHED_SECONDS_MAX:
+                if waited >= patience_seconds:
                     raise TemporaryError(f"no decision: {error}") from error
                 clock.sleep(PAUSE_SECONDS)
                 waited += PAUSE_SECONDS
     return found
+
+
+class Needs(NamedTuple):
+    """How many bars one decision depends on: of the slots' timeframe, and of longer ones that are asked for apart."""
+
+    own: int
+    longer: Mapping[str, int]
+
+
+def needs_of(strategy: Strategy, bar_ms: int) -> Needs:
+    """Return what to ask for. Two years of days are 700 bars of a day, and 17,000 of an hour: longer bars are asked for
+    where the shorter ones would take more than one question.
+    """
+    count = strategy.bars_needed(bar_ms)
+    if count <= BARS_ASKED_MAX:
+        return Needs(count, {})
+    return Needs(*strategy.longer_bars_needed(bar_ms))
+
+
+def gather_all(
+    feed: Feed,
+    clock: Clock,
+    symbols: Sequence[str],
+    timeframe: str,
+    needs: Needs,
+    slots: Sequence[int],
+    optional: Set[str] = frozenset(),
+) -> dict[str, Bars]:
+    """Return all that decisions at ``slots`` (ascending) depend on, by symbol, longer ones by their ``longer_name``;
+    one bar more of each than is declared.
+
+    Raises as ``gather_bars``, but an ``optional`` symbol without bars, or without longer ones, is left out: it may be
+    too young, or not be traded any more, and nothing is held of it.
+    """
+    bar_ms, last = timeframe_ms(timeframe), slots[-1]
+    found: dict[str, Bars] = {}
+
+    def gather(symbol: str, of_timeframe: str, of_ms: int, count: int, close: int) -> Bars | None:
+        patience = OPTIONAL_SECONDS_MAX if symbol in optional else PUBLISHED_SECONDS_MAX
+        try:
+            return gather_bars(feed, clock, [symbol], of_timeframe, of_ms, count, close, patience)[symbol]
+        except TemporaryError:
+            if symbol not in optional:
+                raise
+            return None
+
+    for symbol in symbols:
+        series = gather(symbol, timeframe, bar_ms, needs.own + len(slots), last)
+        if series is None:
+            continue
+        found[symbol] = series
+        for longer, count in needs.longer.items():
+            longer_ms = timeframe_ms(longer)
+            newest = bucket_open_ms(last, longer_ms)
+            passed = (newest - bucket_open_ms(slots[0], longer_ms)) // longer_ms
+            wider = gather(symbol, longer, longer_ms, count + 1 + passed, newest)
+            if wider is not None:
+                found[longer_name(symbol, longer)] = wider
+    return found
+
+
+def longer_name(symbol: str, timeframe: str) -> str:
+    """Return what a series of a longer timeframe is called among bars by symbol."""
+    return f"{symbol}@{timeframe}"
+
+
+def is_longer_name(name: str) -> bool:
+    return "@" in name
+
+
+def longer_of(cut: Mapping[str, Bars]) -> dict[str, dict[str, Bars]]:
+    """Return the series of longer timeframes among ``cut``, by timeframe and symbol."""
+    found: dict[str, dict[str, Bars]] = {}
+    for name, series in cut.items():
+        if is_longer_name(name):
+            found.setdefault(series.timeframe, {})[series.symbol] = series
+    return found
+
+
+def cut_at(bars: Mapping[str, Bars], needs: Needs, slot: int, more: int = 0) -> dict[str, Bars]:
+    """Return the last of each series up to ``slot``: what a decision then depends on, and ``more`` bars before it."""
+    cut = window(plain(bars), needs.own + more, slot)
+    for timeframe, count in needs.longer.items():
+        series = {name: one for name, one in bars.items() if is_longer_name(name) and one.timeframe == timeframe}
+        cut |= window(series, count + more, bucket_open_ms(slot, timeframe_ms(timeframe)))
+    return cut
+
+
+def plain(cut: Mapping[str, Bars]) -> dict[str, Bars]:
+    """Return the series of the slots' own timeframe, by symbol."""
+    return {name: series for name, series in cut.items() if not is_longer_name(name)}
+
+
+def lacking(cut: Mapping[str, Bars], needs: Needs) -> str:
+    """Return what ``is_warm`` misses, in words."""
+    have = max(map(len, plain(cut).values()), default=0)
+    if have < needs.own:
+        return f"the strategy needs {needs.own} bars, there are {have}"
+    longer = longer_of(cut)
+    for timeframe, count in needs.longer.items():
+        have = max(map(len, longer.get(timeframe, {}).values()), default=0)
+        if have < count:
+            return f"the strategy needs {count} bars of {timeframe}, there are {have}"
+    return "a symbol has no bar yet"
+
+
+def is_warm(cut: Mapping[str, Bars], symbols: Sequence[str], needs: Needs) -> bool:
+    """Whether every symbol has a bar, and the oldest one as many of each timeframe as the strategy declares."""
+    own = plain(cut)
+    if len(own) < len(symbols) or max(map(len, own.values()), default=0) < needs.own:
+        return False
+    longer = longer_of(cut)
+    return all(
+        max(map(len, longer.get(timeframe, {}).values()), default=0) >= count
+        for timeframe, count in needs.longer.items()
+    )
 
 
 def window(bars: Mapping[str, Bars], count: int, slot: int) -> dict[str, Bars]:

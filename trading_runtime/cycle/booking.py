@@ -4,7 +4,9 @@ Fees are taken in whatever asset the exchange chose:
 
     quote         part of the fill
     base          coins sold at the fill's price whose proceeds the fee took at once (BaseFeePaid)
-    other (BNB)   part of the fill at its present worth, and the same amount in as a flow: it was paid from outside
+    other (BNB)   part of the fill at its present worth. Where the book holds as much of it (the treasury's fuel), that
+                  position pays: coins sold at that worth (CoinsSpent); else the same amount comes in as a flow: it was
+                  paid from outside
 
 Nothing here asks an exchange anything but the worth of a fee's asset.
 """
@@ -17,7 +19,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from trading_runtime.core.errors import ExchangeUnavailable
 from trading_runtime.core.instruments import Instrument
-from trading_runtime.core.state import BaseFeePaid, CashMoved, FundingPaid, OrderFilled, OrderPlaced
+from trading_runtime.core.state import BaseFeePaid, CashMoved, CoinsSpent, FundingPaid, OrderFilled, OrderPlaced
 from trading_runtime.cycle.account import Account, OrderRecord
 from trading_runtime.exchanges.port import Exchange, Fee, OrderReport, Trade
 
@@ -86,13 +88,19 @@ class Booker:
             self.warnings.append(f"{trade.symbol}: trade {trade.trade_id} of {trade.quantity} is below one unit")
             return
         fee, base_units, outside = 0, 0, 0
+        from_fuel: list[CoinsSpent] = []
         for one in trade.fees:
             if one.asset == instrument.quote:
                 fee += _rounded_up(one.amount / instrument.quote_unit)
             elif one.asset == instrument.base and instrument.kind == "spot":
                 base_units += _rounded_up(one.amount / instrument.quantity_unit)
             else:
-                outside += self._worth(one, instrument)
+                paid = self._from_fuel(account, one, instrument)
+                if paid is not None:
+                    from_fuel.append(paid)
+                    fee += paid.value
+                else:
+                    outside += self._worth(one, instrument)
         facts = {
             "trade_id": trade.trade_id,
             "time_ms": trade.time_ms,
@@ -112,6 +120,27 @@ class Booker:
             account.book(BaseFeePaid(trade.symbol, base_units, worth), trade_id=trade.trade_id)
         if outside:
             account.book(CashMoved(outside, "fee paid in another asset"), trade_id=trade.trade_id)
+        for paid in from_fuel:
+            account.book(paid, trade_id=trade.trade_id, time_ms=trade.time_ms)
+
+    def _from_fuel(self, account: Account, fee: Fee, instrument: Instrument) -> CoinsSpent | None:
+        """A fee in a coin that the book itself holds is paid from that position, when it is there in whole. None where
+        it is not, for a rebate, and where nobody knows what the coin is worth.
+        """
+        fuel = next(
+            (
+                one
+                for one in self._instruments.values()
+                if (one.kind, one.base, one.quote) == ("spot", fee.asset, instrument.quote)
+            ),
+            None,
+        )
+        if fuel is None or fee.amount <= 0:
+            return None
+        units = _rounded_up(fee.amount / fuel.quantity_unit)
+        if account.state.quantity(fuel.symbol) < units:
+            return None
+        return CoinsSpent(fuel.symbol, units, self._worth(fee, fuel))
 
     def _worth(self, fee: Fee, instrument: Instrument) -> int:
         """Quote units a fee in a third asset is worth now; 0 with a warning when nobody can tell."""

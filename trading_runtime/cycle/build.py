@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import asdict as asdict_of
+
+from trading_runtime.config.build import build_instrument
 from trading_runtime.config.cycle_build import (
     bar_age_ms_max,
     build_account,
@@ -28,11 +32,13 @@ from trading_runtime.config.cycle_build import (
 )
 from trading_runtime.config.cycle_schema import SIMULATED, CycleSettings
 from trading_runtime.config.load import LoadedCycleSettings, config_hash
+from trading_runtime.config.runtime_target import runtime_target_obstacles
 from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.risk import RiskLimits
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import DAY_MS
+from trading_runtime.core.treasury import treasury_terms
 from trading_runtime.cycle.clock import Clock, SystemClock
 from trading_runtime.cycle.context import Patience
 from trading_runtime.cycle.job import Job
@@ -45,6 +51,7 @@ from trading_runtime.stores.documents import Documents
 from trading_runtime.stores.journal import Journal
 from trading_runtime.stores.lease import Lease
 from trading_runtime.stores.open import open_documents
+from trading_runtime.stores.published import open_ladder
 from trading_runtime.stores.state_store import StateStore
 from trading_runtime.telemetry.log import EventLog
 
@@ -79,10 +86,12 @@ def open_parts(
     Raises ConfigurationError for what is missing, naming all of it in one line.
     """
     settings, folder = loaded.settings, loaded.folder
+    obstacles = runtime_target_obstacles(settings, mode, environment)
     if mode == "live":
-        obstacles = live_obstacles(settings, environment)
-        if obstacles:
-            raise ConfigurationError(f"live trading does not start: {'; '.join(obstacles)}")
+        obstacles += live_obstacles(settings, environment)
+    if obstacles:
+        what = "live trading" if mode == "live" else f"the {mode} cycle"
+        raise ConfigurationError(f"{what} does not start: {'; '.join(obstacles)}")
     clock = clock if clock is not None else SystemClock()
     strategy = load_strategy(settings, folder)
     name = type(strategy).__qualname__
@@ -125,8 +134,22 @@ def open_parts(
         missed_slots_max=risk.missed_slots_max,
         bar_age_ms_max=bar_age_ms_max(settings),
         may_open_account=may_open_account or mode != "live",
+        publications=open_ladder(settings, folder, documents),
+        degraded_entries=settings.artifact is not None and settings.artifact.allow_new_entries_on_degraded,
+        treasury=treasury_terms(**asdict_of(settings.treasury)),
+        has_all_funds=settings.account.funds == "all" and has_real_money(settings, mode, environment),
+        adopt=tuple(settings.account.adopt),
     )
     return Parts(job, documents)
+
+
+def has_real_money(settings: CycleSettings, mode: str, environment: Mapping[str, str]) -> bool:
+    """Whether a cycle sees the exchange's own account: live, and in a dry run with its credentials."""
+    from trading_runtime.exchanges.credentials import credentials_from_environment
+
+    if settings.market.exchange == SIMULATED or mode == "paper":
+        return False
+    return mode == "live" or credentials_from_environment(settings.market.exchange, environment) is not None
 
 
 def live_obstacles(settings: CycleSettings, environment: Mapping[str, str]) -> list[str]:
@@ -229,6 +252,7 @@ def _open_exchange(
     settings = loaded.settings
     feed = open_feed(loaded, environment, clock, base_url)
     instruments = _instruments(settings, feed, clock)
+    lookup = partial(_instrument, settings, feed, clock)
     execution = build_execution(settings)
     if mode == "paper":
         from trading_runtime.exchanges.simulated import SimulatedExchange
@@ -245,6 +269,7 @@ def _open_exchange(
             terms.start_cash,
             timeframe=settings.market.timeframe,
             funding=funding,
+            lookup=lookup,
         )
         return paper, instruments
     from trading_runtime.cycle.dry_run import open_dry_run
@@ -258,7 +283,7 @@ def _open_exchange(
         if credentials is not None:
             real = _ccxt(settings, settings.market.exchange, credentials, clock, base_url)
     timeframe = settings.market.timeframe
-    dry = open_dry_run(feed, documents, terms, strategy, instruments, execution, timeframe, real)
+    dry = open_dry_run(feed, documents, terms, strategy, instruments, execution, timeframe, real, lookup)
     return dry, instruments
 
 
@@ -282,6 +307,20 @@ def _instruments(settings: CycleSettings, feed: Feed, clock: Clock) -> Mapping[s
         return build_instruments(settings)
     now_ms = clock.now_ms()
     return {symbol: filled_in(settings, one, now_ms) for symbol, one in asked(settings.market.symbols).items()}
+
+
+def _instrument(settings: CycleSettings, feed: Feed, clock: Clock, symbol: str) -> Instrument:
+    """Return the instrument of a symbol that is not among the configured ones: a publication's, or one still held.
+    Raises ConfigurationError when there are no bars of it.
+    """
+    from trading_runtime.exchanges.file_feed import FileFeed
+
+    asked = getattr(feed, "instruments", None)
+    if asked is not None and settings.market.exchange != SIMULATED:
+        return filled_in(settings, asked([symbol])[symbol], clock.now_ms())
+    if isinstance(feed, FileFeed) and symbol not in feed.symbols:
+        raise ConfigurationError(f"no file in feed.files holds {symbol}")
+    return build_instrument(settings, symbol)
 
 
 def _ccxt(
@@ -311,7 +350,9 @@ def _file_feed(loaded: LoadedCycleSettings) -> Feed:
     files = build_feed_files(settings, loaded.folder)
     plain = [read_plain_csv(one.path, one.settings.symbol, one.settings.timeframe) for one in files]
     found = [bars for bars in plain if bars is not None]
-    if len(found) < len(files) or {bars.symbol for bars in found} != set(settings.market.symbols):
+    held, wanted = {bars.symbol for bars in found}, set(settings.market.symbols)
+    is_complete = held >= wanted if settings.artifact is not None else held == wanted
+    if len(found) < len(files) or not is_complete:
         whole, _ = build_feed_bars(settings, loaded.folder)
         found = list(whole.values())
     return FileFeed(found, start_ms=start_ms, timeframe=settings.market.timeframe)

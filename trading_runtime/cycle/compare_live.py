@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trading_runtime.backtest.engine import Account, Start, run_general
-from trading_runtime.backtest.market import Market
+from trading_runtime.backtest.market import Market, Publication
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.errors import BarsError, ConfigurationError, DataError, StoreDamaged, StrategyError
 from trading_runtime.core.fills import Execution
@@ -114,7 +114,11 @@ def compare_session(
     instruments = recorded_instruments(standing)
     bars = _bars(recorded, standing, data)
     live = _live(recorded, first, last, bars, instruments)
-    market = Market(bars, {symbol: instruments[symbol] for symbol in bars}, _execution(recorded), live.rates)
+    # A slot may have been decided twice: closing everything is a decision of its own.
+    seen = {one.slot: one.seen["artifact"] for one in standing}
+    publications = [Publication(slot, artifact) for slot, artifact in seen.items()]
+    own = {symbol: instruments[symbol] for symbol in bars}
+    market = Market(bars, own, _execution(recorded), live.rates, publications)
     trace = run_general(market, strategy, _account(first), progress=progress, start=Start(start, first.slot))
     backtest = backtest_side(trace, market)
 
@@ -232,6 +236,13 @@ def _bars(
     first, last = standing[0], standing[-1]
     seen = {symbol for decision in standing for symbol in decision.seen["bars"]}
     symbols = [symbol for symbol in recorded.symbols if symbol in seen]
+    symbols += sorted(seen - set(symbols))
+    longer = sorted({timeframe for decision in standing for timeframe in decision.seen.get("longer", {})})
+    if data is None and longer:
+        raise DataError(
+            f"session {recorded.session} decided on bars of {' and '.join(longer)} that were asked for apart: give all "
+            f"bars of {recorded.timeframe} with --data, or decide again with trading-runtime replay"
+        )
     if data is None:
         *_, (_, rows) = recorded.walk()
         try:
@@ -257,13 +268,30 @@ def _cut(
     series = data[symbol]
     if series.timeframe != recorded.timeframe:
         raise DataError(f"{symbol}: the data has bars of {series.timeframe}, the session of {recorded.timeframe}")
-    reference = first.seen["bars"].get(symbol)
-    from_ms = None if reference is None else reference["first_open"]
-    cut = series.between(from_ms, last.slot)
-    if int(cut.close_time[-1]) != last.slot or (from_ms is not None and int(cut.open_time[0]) != from_ms):
+    from_ms, wider_ms = _first_opens(first.seen, symbol)
+    cut = series.between(wider_ms, last.slot)
+    if int(cut.close_time[-1]) != last.slot or (from_ms is not None and int(cut.open_time[0]) > from_ms):
         wanted = f"{iso_time(first.slot if from_ms is None else from_ms)} to {iso_time(last.slot)}"
         raise DataError(f"{symbol}: the data does not hold all bars from {wanted}")
     return cut
+
+
+def _first_opens(seen: Mapping[str, Any], symbol: str) -> tuple[int | None, int | None]:
+    """Return when the first bar opened that a decision depended on, and from when on bars are taken where there are
+    any; None of a symbol that it did not know. Longer bars that are made of shorter ones take up to one longer bar
+    more, for they may have begun anywhere within it.
+    """
+    reference = seen["bars"].get(symbol)
+    if reference is None:
+        return None, None
+    first: int = reference["first_open"]
+    wider = first
+    for of_symbols in seen.get("longer", {}).values():
+        if symbol in of_symbols:
+            one = of_symbols[symbol]
+            first = min(first, one["first_open"])
+            wider = min(wider, one["first_open"] - timeframe_ms(one["timeframe"]))
+    return first, wider
 
 
 def _marks(

@@ -62,6 +62,9 @@ def live_side(
             order = side.orders[filled_by[event["symbol"], event["trade_id"]]]
             order.coins += event["quantity"]
             order.coins_value += event["value"]
+        elif kind == "coins_spent":
+            spent = side.order(f"fee of trade {event['trade_id']}", event["symbol"], 0, -1)
+            spent.fill(event["quantity"], event["value"], 0, bar_of(event["time_ms"], bar_ms, is_paper))
         elif kind == "funding_paid":
             symbol, amount, time_ms = event["symbol"], event["amount"], event["time_ms"]
             side.funding[symbol] = side.funding.get(symbol, 0) + amount

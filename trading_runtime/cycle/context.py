@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.slot import whole_lots
@@ -15,6 +14,9 @@ from trading_runtime.cycle.keeper import Keeper
 from trading_runtime.exchanges.port import Exchange
 from trading_runtime.stores.control import Control
 from trading_runtime.telemetry.log import EventLog
+
+if TYPE_CHECKING:
+    from trading_runtime.cycle.treasury import Treasury
 
 # Nothing tells how soon an exchange shows an order that it has accepted; Binance's own answer arrives within this.
 VISIBILITY_MS = 3_000
@@ -35,7 +37,7 @@ class Patience:
 class Context:
     """One cycle's parts. ``slot`` is the one being worked, ``sent`` counts orders and cancels that were sent,
     ``missing`` are accepted orders that the exchange does not show. Unless ``is_risk_allowed`` only reductions are
-    sent, and of ``distrusted`` symbols in any case.
+    sent, and of ``distrusted`` symbols in any case. ``instruments`` grow when a publication brings new symbols.
     """
 
     exchange: Exchange
@@ -43,7 +45,7 @@ class Context:
     booker: Booker
     clock: Clock
     log: EventLog
-    instruments: Mapping[str, Instrument]
+    instruments: dict[str, Instrument]
     patience: Patience
     slot: int = 0
     sent: int = 0
@@ -52,6 +54,7 @@ class Context:
     missing: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
     control: Control | None = None
+    treasury: Treasury | None = None
     notes: list[dict[str, Any]] = field(default_factory=list)
 
     @property

@@ -6,16 +6,20 @@ has put an overlay over the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Any
 
 from trading_runtime.config.cycle_build import AccountTerms
 from trading_runtime.core.fills import Execution
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.state import State
 from trading_runtime.cycle.account import Account, OrderRecord, account_from_json
+from trading_runtime.cycle.flows import OVERLAP_MS
+from trading_runtime.cycle.savings import HISTORY_TOLERANCE_MS
+from trading_runtime.cycle.universe import in_use
 from trading_runtime.exchanges.dry_run import DryRunExchange
-from trading_runtime.exchanges.port import Balance, Exchange, Feed, OrderReport, Trade
+from trading_runtime.exchanges.port import Balance, EarnOperation, Exchange, Feed, OrderReport, Trade
 from trading_runtime.stores.documents import Documents
 from trading_runtime.stores.state_store import StateStore
 
@@ -29,16 +33,31 @@ def open_dry_run(
     execution: Execution,
     timeframe: str,
     real: Exchange | None = None,
+    lookup: Callable[[str], Instrument] | None = None,
 ) -> Exchange:
-    """Return the exchange to run dry on; ``real`` answers for the account where credentials allow it."""
+    """Return the exchange to run dry on; ``real`` answers for the account where credentials allow it. ``lookup``
+    returns the instrument of a symbol that is not among ``instruments``.
+    """
     saved = StateStore(documents, terms.name, strategy).load()
     account = Account(State(terms.start_cash)) if saved is None else account_from_json(saved.content)
     if saved is not None and account.mode == "paper":
         from trading_runtime.exchanges.simulated import SimulatedExchange
 
         return SimulatedExchange(
-            feed, documents, terms.name, strategy, instruments, execution, terms.start_cash, timeframe=timeframe
+            feed,
+            documents,
+            terms.name,
+            strategy,
+            instruments,
+            execution,
+            terms.start_cash,
+            timeframe=timeframe,
+            lookup=lookup,
         )
+    if lookup is not None:
+        # What is held or open of earlier publications counts, too.
+        missing = sorted(in_use(account) - set(instruments))
+        instruments = {**instruments, **{symbol: lookup(symbol) for symbol in missing}}
     if real is not None:
         known = [record for record in account.records.values() if record.phase in ("claimed", "open")]
         reports = {report.client_order_id: report for report in real.open_orders(list(instruments))}
@@ -60,6 +79,8 @@ def open_dry_run(
             positions=real.positions(contracts) if contracts else {},
             orders=list(reports.values()),
             trades=trades,
+            lookup=lookup,
+            **_savings(account, real, next(iter(instruments.values())).quote),
         )
     return DryRunExchange(
         feed,
@@ -69,7 +90,27 @@ def open_dry_run(
         balances=_balances(account, instruments),
         positions=_positions(account.state, instruments),
         orders=[_as_reported(record, instruments) for record in account.in_phase("open")],
+        lookup=lookup,
     )
+
+
+def _savings(account: Account, real: Exchange, asset: str) -> dict[str, Any]:
+    """What the exchange's savings hold of the money, and what their history tells that the book may lack."""
+    savings = real.savings
+    product = None if savings is None else savings.earn_product(asset)
+    if savings is None or product is None:
+        return {}
+    record = account.earn.get(asset)
+    operations: list[EarnOperation] = []
+    if record is not None and record.claim is not None:
+        operations = savings.earn_operations(record.kind, asset, record.claim.stamp_ms - HISTORY_TOLERANCE_MS)
+    since_ms = account.flows_since_ms
+    return {
+        "earn": {asset: savings.earn_position(asset)},
+        "products": {asset: product},
+        "operations": operations,
+        "flows": savings.cash_flows(asset, real.server_time_ms() - OVERLAP_MS if since_ms is None else since_ms),
+    }
 
 
 def _balances(account: Account, instruments: Mapping[str, Instrument]) -> dict[str, Balance]:

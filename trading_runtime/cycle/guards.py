@@ -6,7 +6,8 @@ Pure: what is known is given. Which gate reads what is in ``core/gates.py``; pla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from trading_runtime.core.gates import Guards
 from trading_runtime.cycle.account import Account
@@ -14,8 +15,17 @@ from trading_runtime.cycle.sync import Finding
 from trading_runtime.stores.control import ControlView
 
 
-def guards_of(account: Account, control: ControlView, findings: Sequence[Finding], *, is_newest: bool) -> Guards:
-    """Return the guards of a slot; ``is_newest`` says whether no bar has closed since."""
+def guards_of(
+    account: Account,
+    control: ControlView,
+    findings: Sequence[Finding],
+    *,
+    is_newest: bool,
+    untrusted: Mapping[str, str] = MappingProxyType({}),
+) -> Guards:
+    """Return the guards of a slot; ``is_newest`` says whether no bar has closed since, ``untrusted`` are symbols whose
+    publication is degraded, and why.
+    """
     details: dict[str, str] = {}
     tripped = None if account.risk is None else account.risk.tripped
     breakers = tripped is None or control.overrides_guard("breaker")
@@ -32,7 +42,7 @@ def guards_of(account: Account, control: ControlView, findings: Sequence[Finding
             risk_state = False
             details["risk_state"] = f"{one.kind}: {one.detail}"
     distrusted = {one.symbol: f"{one.kind}: {one.detail}" for one in blocking if one.blocks == "symbol" and one.symbol}
-    distrusted |= account.quarantine
+    distrusted = {**untrusted, **distrusted, **account.quarantine}
     frozen = {
         record.order.symbol
         for record in account.records.values()

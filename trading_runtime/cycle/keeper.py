@@ -35,7 +35,7 @@ class Stores(NamedTuple):
 
 
 class Keeper:
-    """The account of one cycle and its place in the store."""
+    """The account of one cycle and its place in the store. ``writes`` says of each save what it was for."""
 
     def __init__(self, stores: Stores, held: Held, clock: Clock) -> None:
         self._stores = stores
@@ -44,6 +44,8 @@ class Keeper:
         self._clock = clock
         self._saved: Saved | None = None
         self._entries_saved = 0
+        self._told = 0
+        self.writes: list[str] = []
         self.account: Account
 
     @property
@@ -77,6 +79,7 @@ class Keeper:
             self._saved = self._stores.state.create(account.to_json(), self.token)
         except Conflict as conflict:
             raise TakenOver("another process opened the account") from conflict
+        self.writes.append("account_opened")
 
     def fence(self) -> None:
         """Put this process's token on the document: from here on no older holder of the lease can save."""
@@ -92,6 +95,17 @@ class Keeper:
         except Conflict as conflict:
             raise TakenOver("another process has changed the account") from conflict
         self._entries_saved = entries
+        self.writes.append(self._reason())
+
+    def _reason(self) -> str:
+        """What was just saved, for reports: the last of what happened to the account since the save before."""
+        happened = self.account.happened
+        new, self._told = happened[self._told :], len(happened)
+        if not new:
+            return "checkpoint"
+        last = new[-1]
+        subject = last.get("order_id") or last.get("symbol") or last.get("movement")
+        return str(last["event"]) if subject is None else f"{last['event']}:{subject}"
 
     def hold(self) -> None:
         """Make sure, just before something is sent, that the lease is still this process's; raises TakenOver."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from trading_runtime.core.errors import ConfigurationError, TemporaryError
 from trading_runtime.core.hashing import json_hash
 from trading_runtime.core.instruments import Instrument
+from trading_runtime.core.ledger import Position
+from trading_runtime.core.money import quote_value
 from trading_runtime.core.state import State
 from trading_runtime.core.timeframes import iso_time
 from trading_runtime.cycle.account import Account
+from trading_runtime.cycle.flows import opening_money, remember_opening
 from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Keeper
 
@@ -36,9 +40,32 @@ def open_account(job: Job, keeper: Keeper, instruments: Mapping[str, Instrument]
         )
     mode = "paper" if job.mode == "dry-run" else job.mode
     account = Account(State(job.start_cash), mode=mode, units=_units(instruments))
+    if job.has_all_funds:
+        _take_over(job, account, instruments)
     fund_from_now(job, account, instruments)
     keeper.open(account)
     return account
+
+
+def _take_over(job: Job, account: Account, instruments: Mapping[str, Instrument]) -> None:
+    """The account begins with all the money there is, and with the coins it adopts at what they cost right now."""
+    first = next(iter(instruments.values()))
+    opening = opening_money(job.exchange, job.quote)
+    remember_opening(account, opening)
+    balances = job.exchange.balances()
+    positions = {}
+    for symbol in job.adopt:
+        instrument = instruments[symbol]
+        there = balances[instrument.base].total if instrument.base in balances else Decimal(0)
+        quantity = instrument.quantity_units(there)
+        if quantity <= 0:
+            continue
+        price = job.exchange.quote_price(instrument.base, job.quote)
+        if price is None or not 0.0 < price < float("inf"):
+            raise TemporaryError(f"account.adopt: nobody tells the price of {symbol} right now")
+        cost = quote_value(price, quantity, instrument.value_per_unit)
+        positions[symbol] = Position(symbol, quantity, cost)
+    account.state = State(first.money_units(opening.money), positions=positions)
 
 
 def fund_from_now(job: Job, account: Account, instruments: Mapping[str, Instrument]) -> None:

@@ -25,6 +25,7 @@ from trading_runtime.cycle.brackets import (
 )
 from trading_runtime.cycle.context import ATTEMPTS_MAX, Context
 from trading_runtime.cycle.settle import find_out, judge_quarantine, refresh
+from trading_runtime.cycle.treasury import make_room_for
 from trading_runtime.exchanges.port import NotPlaced
 
 RATE_LIMIT_SECONDS_MAX = 30.0
@@ -104,6 +105,8 @@ def _place(context: Context, record: OrderRecord) -> bool:
         # was watched) opens no risk that would not be allowed by now.
         context.note("order_dropped", order_id=order.order_id, reason="risk_not_allowed")
         account.finish(record, "rejected", "risk_not_allowed")
+        return True
+    if opens_risk and not make_room_for(context, order):
         return True
     if coins_missing(context, record):
         if _watch_instead(record):

@@ -19,12 +19,21 @@ from trading_runtime.core.errors import BarsError, DataError, StoreDamaged, Stra
 from trading_runtime.core.slot import SlotInputs, slot_inputs_from_json
 from trading_runtime.core.state import State, state_from_json
 from trading_runtime.core.timeframes import iso_time, timeframe_ms
-from trading_runtime.cycle.bars import bars_from_rows
+from trading_runtime.cycle.bars import bars_from_rows, is_longer_name, longer_name
 from trading_runtime.stores.journal import Entry, Journal
 
 # What changes the book; every other event of a journal is a note.
 BOOKED = frozenset(
-    {"order_placed", "order_filled", "order_ended", "funding_paid", "cash_moved", "base_fee_paid", "slot_decided"}
+    {
+        "order_placed",
+        "order_filled",
+        "order_ended",
+        "funding_paid",
+        "cash_moved",
+        "base_fee_paid",
+        "coins_spent",
+        "slot_decided",
+    }
 )
 
 Progress = Callable[[int, int], None]
@@ -107,7 +116,9 @@ class RecordedSession:
 
 
 class RecordedBars:
-    """Bars put together from rows, as the journal has them so far."""
+    """Bars put together from rows, as the journal has them so far. Series of longer timeframes have names of their own
+    (``cycle/bars.py``).
+    """
 
     def __init__(self, timeframe: str) -> None:
         self._timeframe, self._bar_ms = timeframe, timeframe_ms(timeframe)
@@ -117,19 +128,23 @@ class RecordedBars:
         for symbol, lines in rows.items():
             self._rows.setdefault(symbol, {}).update((int(line[0]), line) for line in lines)
 
-    def window(self, symbol: str, first_open: int, count: int) -> Bars:
+    def window(self, symbol: str, first_open: int, count: int, timeframe: str | None = None) -> Bars:
         """Return ``count`` bars from ``first_open`` on; raises BarsError when one was never recorded."""
-        known = self._rows.get(symbol, {})
-        times = range(first_open, first_open + count * self._bar_ms, self._bar_ms)
+        name = symbol if timeframe is None else longer_name(symbol, timeframe)
+        known = self._rows.get(name, {})
+        bar_ms = self._bar_ms if timeframe is None else timeframe_ms(timeframe)
+        times = range(first_open, first_open + count * bar_ms, bar_ms)
         try:
-            return bars_from_rows(symbol, self._timeframe, [known[time] for time in times])
+            return bars_from_rows(symbol, timeframe or self._timeframe, [known[time] for time in times])
         except KeyError as error:
-            raise BarsError(f"{symbol}: the journal has no bar that opens at {iso_time(error.args[0])}") from None
+            raise BarsError(f"{name}: the journal has no bar that opens at {iso_time(error.args[0])}") from None
 
     def whole(self, last_close: int) -> dict[str, Bars]:
         """Return all bars of each symbol up to a close; raises BarsError where one is missing in between."""
         found = {}
         for symbol, known in self._rows.items():
+            if is_longer_name(symbol):
+                continue
             times = [time for time in known if time + self._bar_ms <= last_close]
             if times:
                 first = min(times)
@@ -177,7 +192,7 @@ def session_from_entries(entries: Iterable[Entry], where: str) -> RecordedSessio
             elif entry.kind == "decision":
                 if undecided is not None:
                     undecided.superseded = True
-                undecided = _decision(entry, recorded.symbols)
+                undecided = _decision(entry)
                 if undecided.seen["instruments"] == instruments:  # mostly the same: kept once
                     undecided.seen = {**undecided.seen, "instruments": instruments}
                 instruments = undecided.seen["instruments"]
@@ -207,7 +222,14 @@ def inputs_of(decision: DecisionRecorded, bars: RecordedBars) -> SlotInputs:
         symbol: bars.window(symbol, reference["first_open"], reference["count"])
         for symbol, reference in decision.seen["bars"].items()
     }
-    return slot_inputs_from_json(decision.seen, windows)
+    longer = {
+        timeframe: {
+            symbol: bars.window(symbol, reference["first_open"], reference["count"], timeframe)
+            for symbol, reference in of_symbols.items()
+        }
+        for timeframe, of_symbols in decision.seen.get("longer", {}).items()
+    }
+    return slot_inputs_from_json(decision.seen, windows, longer)
 
 
 def standing_events(recorded: RecordedSession) -> list[tuple[int, Mapping[str, Any]]]:
@@ -234,14 +256,14 @@ def _begun(entry: Entry, where: str) -> RecordedSession:
     return RecordedSession(entry.journal, entry.session, identity, state_from_json(entry.content["state"]))
 
 
-def _decision(entry: Entry, symbols: Sequence[str]) -> DecisionRecorded:
+def _decision(entry: Entry) -> DecisionRecorded:
     content = entry.content
-    # JSON sorts its keys, but a strategy knows its symbols in the order of the settings.
+    # JSON sorts its keys, but a strategy knows its symbols in an order of their own.
     seen = dict(content["seen"])
     for name in ("bars", "instruments"):
-        seen[name] = {symbol: seen[name][symbol] for symbol in symbols if symbol in seen[name]}
+        seen[name] = {symbol: seen[name][symbol] for symbol in seen["symbols"] if symbol in seen[name]}
         if len(seen[name]) != len(content["seen"][name]):
-            raise TypeError(f"{name} of symbols that are not the session's")
+            raise TypeError(f"{name} of symbols that are not the decision's")
     return DecisionRecorded(
         entry.sequence, seen["slot"], entry.time, content["rows"], seen, content["context"], content["decision"]
     )

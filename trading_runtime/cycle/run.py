@@ -1,7 +1,7 @@
 """The live cycle: one decision for one closed bar, then the end. The order of steps is the promise.
 
-    lease → control → state → settle what is in flight → account sync → bars → guards and risk → decide → gates
-    → save plan → for each intent: claim → send → confirm → apply → commit → report → exit code
+    lease → control → state → settle what is in flight → account sync → publication → bars → guards and risk → decide
+    → gates → save plan → for each intent: claim → send → confirm → apply → treasury → commit → report → exit code
 
 Everything that can fail closes: what is missing, unreadable or late means no new risk, never a guess. Running a slot
 again, or two processes at once, changes nothing that is done. Which parts a cycle has is decided by ``build.py``.
@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trading_runtime.core.bars import Bars
 from trading_runtime.core.decision import Decision
 from trading_runtime.core.errors import (
     EXIT_DEFECT,
@@ -27,25 +28,54 @@ from trading_runtime.core.slot import SlotInputs, decide_slot, decision_to_json
 from trading_runtime.core.state import SlotDecided
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
 from trading_runtime.cycle.account import Account
-from trading_runtime.cycle.bars import gather_bars, keep, rows_to_record, window
+from trading_runtime.cycle.bars import (
+    Needs,
+    cut_at,
+    gather_all,
+    is_warm,
+    keep,
+    lacking,
+    longer_of,
+    needs_of,
+    plain,
+    rows_to_record,
+)
 from trading_runtime.cycle.booking import Booker
 from trading_runtime.cycle.brackets import expire, trigger_watched
 from trading_runtime.cycle.context import Context
+from trading_runtime.cycle.flows import book_flows
 from trading_runtime.cycle.guards import guards_of
 from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Keeper, TakenOver
 from trading_runtime.cycle.opening import begin_session, check_account, check_clocks, fund_from_now, open_account
 from trading_runtime.cycle.outcome import close_with, control_json, decision_summary
 from trading_runtime.cycle.placement import drop_what_is_late, place_all, plan
-from trading_runtime.cycle.report import CycleReport, equity_json, fill_json, order_json, rejected_orders
+from trading_runtime.cycle.report import (
+    CycleReport,
+    equity_json,
+    fill_json,
+    happened_json,
+    order_json,
+    rejected_orders,
+)
 from trading_runtime.cycle.settle import settle
 from trading_runtime.cycle.sync import Finding, find_mismatches
+from trading_runtime.cycle.treasury import (
+    Treasury,
+    plan_fuel,
+    savings_balance,
+    savings_in_doubt,
+    settle_savings,
+    tidy_savings,
+)
+from trading_runtime.cycle.universe import Universe, admit, ask_instruments, in_use, universe_of
 from trading_runtime.exchanges.port import Balance
 from trading_runtime.stores.control import ControlView
 
 # A slot that is asked for a moment before its bar closes is waited for; cron and exchange are seconds apart.
 CLOSE_SECONDS_MAX = 20.0
 ROWS_PER_ENTRY = 2_000
+Series = Mapping[str, Bars]
 # A strategy's state is in the account's document twice, as it is and in the event that tells of it, beside all else.
 STATE_BYTES_MAX = 128 * 1024
 
@@ -90,6 +120,9 @@ class _Cycle:
         self._bar_ms = timeframe_ms(job.timeframe)
         self._findings: list[Finding] = []
         self._balances: dict[str, Balance] = {}
+        self._publication: Mapping[str, Any] | None = None
+        self._untrusted: Mapping[str, str] = {}
+        self._universe: Universe
         self._control: ControlView
         self._context: Context
 
@@ -105,7 +138,11 @@ class _Cycle:
         report.source = {"name": job.exchange.name, "degraded": False, "revised": []}
         account = self._keeper.load()
         check_clocks(self._job)
-        instruments = dict(job.exchange.instruments(job.symbols))
+        # Without publications only a person changes the symbols, and is told about one that is still held.
+        self._universe = Universe(job.configured_symbols, frozenset())
+        if account is not None and job.publications is not None:
+            self._universe = universe_of(job.configured_symbols, account.universe, account)
+        instruments, _ = ask_instruments(job.exchange, self._universe)
         if account is None:
             account = open_account(self._job, self._keeper, instruments)
         check_account(self._job, account, instruments)
@@ -120,6 +157,8 @@ class _Cycle:
             job.exchange, self._keeper, Booker(job.exchange, instruments), job.clock, job.log, instruments, job.patience
         )
         self._context.control = job.control
+        if job.treasury is not None:
+            self._context.treasury = Treasury(job.treasury, job.quote if job.has_all_funds else None)
         context = self._context
         context.slot = report.slot = max(one for one in (slot, last) if one is not None)
         context.log = context.log.bind(slot=iso_time(context.slot))
@@ -127,7 +166,11 @@ class _Cycle:
         report.session = begin_session(self._job, self._keeper, pending[0] if pending else context.slot)
         self._advance_simulation(context.slot)
         settle(context)
+        settle_savings(context)
+        if job.has_all_funds:
+            book_flows(context)
         self._sync()
+        self._read_publication()
         is_newest = self._is_newest(context.slot, newest)
         drop_what_is_late(context, is_risk_allowed=is_newest and self._risk_reason() is None)
         place_all(context)
@@ -135,8 +178,10 @@ class _Cycle:
             pending = [last]  # everything is to be closed now, not at the next slot
         if pending:
             self._decide_all(pending, newest)
+            tidy_savings(context)
             self._finish("done")
         elif account.completed != last:
+            tidy_savings(context)
             self._finish("done", "what the slot had left open is finished")
         else:
             done = f"slot {iso_time(context.slot)} is done"
@@ -189,10 +234,10 @@ class _Cycle:
     def _sync(self) -> None:
         """Hold the book against the exchange; what differs is asked twice, for an order may just have filled."""
         context, job = self._context, self._job
-        found, self._balances = find_mismatches(context.account, job.exchange, context.instruments, self._owner)
+        found, self._balances = self._mismatches()
         if any(one.blocks for one in found):
             settle(context)
-            found, self._balances = find_mismatches(context.account, job.exchange, context.instruments, self._owner)
+            found, self._balances = self._mismatches()
         self._findings = found
         context.distrusted = frozenset(
             one.symbol for one in found if one.symbol and one.blocks == "symbol" and not self._passes(one.override)
@@ -200,6 +245,40 @@ class _Cycle:
         self._report.mismatches = [one.to_json() for one in found]
         for one in found:
             job.log.warning("account_mismatch", **one.to_json())
+
+    def _mismatches(self) -> tuple[list[Finding], dict[str, Balance]]:
+        context = self._context
+        savings = savings_balance(context)
+        trouble = "" if context.treasury is None else context.treasury.trouble
+        return find_mismatches(context.account, context.exchange, context.instruments, self._owner, savings, trouble)
+
+    def _read_publication(self) -> None:
+        """Ask for the publication that the strategy consumes: which symbols there are, and whether to trust it."""
+        job, context, account = self._job, self._context, self._context.account
+        if job.publications is None:
+            return
+        resolution = job.publications.resolve(job.clock.now_ms(), account.last_good)
+        universe = universe_of(job.configured_symbols, resolution.symbols_in(job.quote), account)
+        found, missing = ask_instruments(job.exchange, universe)
+        allows = resolution.degraded and (job.degraded_entries or self._passes("degraded"))
+        self._publication = publication = resolution.for_decision(
+            quote=job.quote, reserved=job.reserved, not_traded=missing, allow_new_entries=allows
+        )
+        account.last_good = resolution.last_good
+        self._universe = universe_of(job.configured_symbols, publication["symbols"], account)
+        account.universe = [one for one in self._universe.symbols if one not in job.configured_symbols]
+        if admit(context.instruments, {one: found[one] for one in self._universe.symbols}):
+            check_account(job, account, context.instruments)
+            self._sync()
+        self._report.publication = {**resolution.to_json(), "symbols": publication["symbols"]}
+        self._report.publication["excluded"] = publication["excluded"]
+        self._report.source["degraded"] = resolution.degraded
+        if resolution.degraded:
+            job.log.warning("publication_degraded", source=resolution.source_kind, messages=list(resolution.messages))
+        if not publication["new_entries"]:
+            reason = f"the publication is {resolution.source_kind}: no new entries"
+            self._untrusted = dict.fromkeys(publication["symbols"], reason)
+            context.distrusted |= frozenset(self._untrusted)
 
     def _risk_reason(self) -> str | None:
         """Why the account takes no new risk right now, None when it may."""
@@ -218,32 +297,31 @@ class _Cycle:
 
     def _decide_all(self, pending: Sequence[int], newest: int | None) -> None:
         job, context = self._job, self._context
-        count = job.strategy.bars_needed(self._bar_ms)
-        bars = gather_bars(
-            job.exchange, job.clock, job.symbols, job.timeframe, self._bar_ms, count + len(pending), pending[-1]
-        )
-        cut: dict[str, Any] = {}
+        needs = Needs(1, {}) if job.columns is not None else needs_of(job.strategy, self._bar_ms)
+        symbols, optional = self._universe
+        bars = gather_all(job.exchange, job.clock, symbols, job.timeframe, needs, pending, optional)
+        symbols = tuple(symbol for symbol in symbols if symbol in bars)
+        self._tell_missing(bars)
+        cut: dict[str, Bars] = {}
         for slot in pending:
             context.slot = slot
-            cut = window(bars, count, slot)
-            wider = window(bars, count + 1, slot)
+            cut = cut_at(bars, needs, slot)
+            wider = cut_at(bars, needs, slot, more=1)
             is_newest = slot == pending[-1] and self._is_newest(slot, newest)
             context.is_risk_allowed = is_newest and self._risk_reason() is None
             expire(context, self._bar_ms)
             trigger_watched(context, cut)
             if context.account.in_phase("planned") or any(one.cancel for one in context.account.records.values()):
                 place_all(context)
-            have = max((len(series) for series in cut.values()), default=0)
-            is_warm = have >= count and len(cut) == len(job.symbols)
-            if not is_warm and not (self._control.flatten and self._in_use() <= set(cut)):
+            if not is_warm(cut, symbols, needs) and not (self._control.flatten and in_use(context.account) <= set(cut)):
                 # What protects a position is looked after all the same, and everything can be closed.
-                self._report.close("warming_up", f"the strategy needs {count} bars, there are {have}")
+                self._report.close("warming_up", lacking(cut, needs))
                 context.account.book(SlotDecided(slot, context.account.state.strategy_state))
                 continue
             self._report.close("done")
             self._decide(slot, cut, wider, is_newest)
         if cut:
-            marks = {symbol: float(series.close[-1]) for symbol, series in cut.items()}
+            marks = {symbol: float(series.close[-1]) for symbol, series in plain(cut).items()}
             self._report.equity = equity_json(context.account.state, marks, context.instruments)
 
     def _is_to_flatten(self, last: int) -> bool:
@@ -265,32 +343,43 @@ class _Cycle:
             return 0
         return 1 if account.flattened != slot else account.entries + 2
 
-    def _in_use(self) -> set[str]:
-        """Symbols that are held or have orders."""
-        state = self._context.account.state
-        held = {symbol for symbol, position in state.positions.items() if position.quantity}
-        return held | {order.symbol for order in state.orders.values()}
+    def _fuel(self, bars: Series) -> dict[str, Any] | None:
+        """What the treasury wants decided beside the strategy's intents."""
+        marks = {symbol: float(series.close[-1]) for symbol, series in bars.items()}
+        fuel = plan_fuel(self._context, self._balances, marks)
+        return None if fuel is None else {"intent": fuel.intent.to_json(), "facts": fuel.facts}
 
-    def _decide(self, slot: int, cut: Mapping[str, Any], wider: Mapping[str, Any], is_newest: bool) -> None:
+    def _tell_missing(self, bars: Mapping[str, Bars]) -> None:
+        """Say which symbols of the publication have no bars: they are not traded at this slot."""
+        for symbol in self._universe.symbols:
+            if symbol not in bars:
+                self._context.note("bars_missing", symbol=symbol)
+
+    def _decide(self, slot: int, cut: Series, wider: Series, is_newest: bool) -> None:
         job, context, keeper = self._job, self._context, self._keeper
-        account = context.account
+        account, bars = context.account, plain(cut)
         given = SlotInputs(
             slot,
-            cut,
+            bars,
             account.state,
-            {symbol: context.instruments[symbol] for symbol in cut},
+            {symbol: context.instruments[symbol] for symbol in bars},
             job.owner,
             job.permissions,
             job.caps,
             Guards(),
+            artifact=self._publication,
             flatten=self._flatten(slot),
+            columns=job.given_columns(tuple(bars)),
+            longer=longer_of(cut),
+            treasury=self._fuel(bars) if is_newest else None,
         )
         account.risk = watched(
             account.risk, job.limits, given.equity(), account.state.flows, slot, self._control.resumed_ms
         )
         # A breaker may just have tripped, or a person's resume have ended it: placement goes by the same as the gates.
         context.is_risk_allowed = is_newest and self._risk_reason() is None
-        given = given._replace(guards=guards_of(account, self._control, self._findings, is_newest=is_newest))
+        guards = guards_of(account, self._control, self._findings, is_newest=is_newest, untrusted=self._untrusted)
+        given = given._replace(guards=guards)
         decision = decide_slot(job.strategy, given)
         _check_state(decision, job.owner.strategy)
         self._record(given, decision, cut, wider)
@@ -310,7 +399,7 @@ class _Cycle:
             job.log.info("intent_refused", **refusal.to_json())
         place_all(context)
 
-    def _record(self, given: SlotInputs, decision: Decision, cut: Mapping[str, Any], wider: Mapping[str, Any]) -> None:
+    def _record(self, given: SlotInputs, decision: Decision, cut: Series, wider: Series) -> None:
         """Write down all that the decision saw and came to, before it is acted on."""
         account, keeper = self._context.account, self._keeper
         keeper.flush(given.slot)
@@ -327,6 +416,7 @@ class _Cycle:
             "balances": {asset: [str(one.free), str(one.total)] for asset, one in sorted(self._balances.items())},
             "risk": None if account.risk is None else account.risk.to_json(),
             "revised": list(new.revised),
+            **({} if self._report.publication is None else {"publication": self._report.publication}),
         }
         content = {
             "rows": rows,
@@ -359,9 +449,10 @@ class _Cycle:
         account, context = self._keeper.account, self._context
         tripped = None if account.risk is None else account.risk.tripped
         short = [one for one in account.in_phase("open") if not one.is_booked or one.order.order_id in context.missing]
-        doubtful = [*account.in_phase("claimed"), *short]
+        doubtful = [one.order.order_id for one in (*account.in_phase("claimed"), *short)]
+        doubtful += savings_in_doubt(context)
         if doubtful:
-            names = ", ".join(one.order.order_id for one in doubtful)
+            names = ", ".join(doubtful)
             return "unresolved", f"the fate of {names} is not fully known yet: the next cycle asks"
         if account.in_phase("planned"):
             return "unfinished", f"{len(account.in_phase('planned'))} order(s) were not sent yet"
@@ -382,6 +473,7 @@ def _tell_what_is_open(report: CycleReport, keeper: Keeper, cycle: _Cycle | None
     if account is None:
         return
     report.sent = 0 if context is None else context.sent
+    report.writes = [{"reason": reason, "executed": report.mode != "dry-run"} for reason in keeper.writes]
     doubtful = account.in_phase("claimed") or any(not one.is_booked for one in account.in_phase("open"))
     if report.status == "no_decision" and (report.sent or doubtful):
         report.close("unresolved", f"{report.reason}; the fate of an order is unknown, the next cycle asks")
@@ -394,6 +486,7 @@ def _tell_what_is_open(report: CycleReport, keeper: Keeper, cycle: _Cycle | None
     report.fills = [
         fill_json(event, context.instruments) for event in account.happened if event["event"] == "order_filled"
     ]
+    report.happened = happened_json(account.happened, context.instruments)
     report.quarantine = dict(account.quarantine)
     report.risk = None if account.risk is None else account.risk.to_json()
 

@@ -43,16 +43,24 @@ class Finding(NamedTuple):
 
 
 def find_mismatches(
-    account: Account, exchange: Exchange, instruments: Mapping[str, Instrument], owner: tuple[str, str]
+    account: Account,
+    exchange: Exchange,
+    instruments: Mapping[str, Instrument],
+    owner: tuple[str, str],
+    savings: Decimal = Decimal(0),
+    trouble: str = "",
 ) -> tuple[list[Finding], dict[str, Balance]]:
-    """Return what differs between book and exchange, and the balances. Raises ExchangeUnavailable."""
+    """Return what differs between book and exchange, and the balances; ``savings`` is money of the account that is not
+    among them, ``trouble`` says why they could not be asked about. Raises ExchangeUnavailable.
+    """
     symbols = list(instruments)
     now_ms = exchange.server_time_ms()
     orders = exchange.open_orders(symbols)
     balances = dict(exchange.balances())
     contracts = [symbol for symbol, one in instruments.items() if one.kind == "perpetual"]
     positions = exchange.positions(contracts) if contracts else {}
-    found = [*_orders(account, orders, symbols, owner), *_holdings(account, balances, positions, instruments)]
+    found = _orders(account, orders, symbols, owner)
+    found += _holdings(account, balances, positions, instruments, savings, trouble)
     if now_ms < account.exchange_ms - REGRESSION_MS:
         behind = (account.exchange_ms - now_ms) // 1000
         found.append(Finding("regression", None, f"the exchange's clock is {behind} s behind an earlier answer", "all"))
@@ -96,6 +104,8 @@ def _holdings(
     balances: Mapping[str, Balance],
     positions: Mapping[str, Decimal],
     instruments: Mapping[str, Instrument],
+    savings: Decimal,
+    trouble: str,
 ) -> list[Finding]:
     found: list[Finding] = []
     moving = {record.order.symbol for record in account.in_phase("claimed", "open") if not _rests(record)}
@@ -123,15 +133,17 @@ def _holdings(
             detail = f"{other} {instrument.base} were not bought by this strategy: they are never sold"
             found.append(Finding("unattributed", symbol, detail, ""))
     instrument = next(iter(instruments.values()))
-    if not moving:
+    if not moving and not account.earn:
         money = account.state.cash + sum(
             position.cost
             for symbol, position in account.state.positions.items()
             if symbol in instruments and instruments[symbol].kind == "perpetual"
         )
         quote = instrument.quote
-        total = balances[quote].total if quote in balances else Decimal(0)
+        total = (balances[quote].total if quote in balances else Decimal(0)) + savings
         if total < (money - MONEY_TOLERANCE_UNITS) * instrument.quote_unit:
             detail = f"the exchange holds {decimal_text(total)} {quote}, the book {instrument.money_text(money)}"
+            if trouble:
+                detail = f"{detail}; savings could not be asked about: {trouble}"
             found.append(Finding("divergence", None, detail, "all"))
     return found
