@@ -624,3 +624,27 @@ def test_building_a_live_cycle_loads_no_engine_and_no_heavy_library() -> None:
         "trading_runtime.data",
     }
     assert {name for name in modules if name in heavy or any(name.startswith(f"{one}.") for one in heavy)} == set()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["treasury.earn_buffer=true"], "treasury.earn_buffer needs account.funds all"),
+        (['account.adopt=["BTC/USDT"]'], "account.adopt.0 needs account.funds all"),
+        (["account.funds=all", 'account.adopt=["ETH/BTC"]'], "account.adopt.0 must be a spot market against USDT"),
+        (["account.funds=all", 'account.adopt=["ETH/USDT"]'], "account.adopt.0 is not traded: name ETH/USDT"),
+        (["treasury.fuel_symbol=BNB/EUR"], "treasury.fuel_symbol must be a spot market against USDT, not BNB/EUR"),
+        (["treasury.fuel_symbol=BNB"], "treasury.fuel_symbol is wrong"),
+        (["treasury.buffer_minimum=400"], "treasury.buffer_minimum must not exceed treasury.buffer_maximum 300.0"),
+    ],
+)
+def test_settings_of_money_that_contradict_each_other_are_one_line(overrides: list[str], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(says)):
+        load_cycle_settings(PAPER, overrides=overrides)
+
+
+def test_the_live_pool_example_is_a_configuration() -> None:
+    settings = load_cycle_settings(ROOT / "examples/live_pool_binance.yaml").settings
+    assert settings.artifact is not None
+    assert settings.account.funds == "all"
+    assert settings.treasury.fuel_symbol == "BNB/USDT"

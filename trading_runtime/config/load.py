@@ -206,6 +206,8 @@ def _check_treasury(settings: CycleSettings) -> None:
         if account.funds != "all":
             raise SettingError(key, "needs account.funds all: coins of an account that is the strategy's as a whole")
         _check_spot_symbol(key, symbol, quote)
+        if symbol not in (*symbols, treasury.fuel_symbol) and settings.artifact is None:
+            raise SettingError(key, f"is not traded: name {symbol} in market.symbols")
     if treasury.fuel_symbol is not None:
         if kind != "spot":
             raise SettingError("treasury.fuel_symbol", "is bought on spot only; remove it for perpetuals")
