@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from cycle_world import START_MS, UNIT, Alternate, World
 
+from trading_runtime.cli.main import main
 from trading_runtime.core.strategy import Inputs, Proposal, Strategy
 from trading_runtime.cycle.run import run_cycle
 
@@ -17,6 +20,9 @@ class Idle(Strategy):
 
     def decide(self, inputs: Inputs) -> Proposal | None:
         return None
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def world_of(**free: str) -> World:
@@ -73,3 +79,17 @@ def test_the_example_strategy_trades_what_it_adopted() -> None:
     world = World(strategy=Alternate, free={"BTC": "0.5"})
     world.cycle(START_MS, has_all_funds=True, adopt=("BTC/USDT",))
     assert world.kept().state.quantity("BTC/USDT") == 0, "it holds, so it closes"
+
+
+def test_a_strategy_that_consumes_a_publication_does_not_start_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cycle.json"
+    market = {"exchange": "simulated", "symbols": ["BTC/USDT"], "timeframe": "1h"}
+    files = [{"path": str(ROOT / "tests/data/parts/BTC-USDT-1h.parquet")}]
+    content = {"strategy": {"class": "crypto_live_pool_rotation"}, "market": market, "feed": {"files": files}}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert main(["cycle", "--config", str(path), "--mode", "paper"]) == 77
+    assert "artifact is missing: CryptoLivePoolRotation consumes a publication" in capsys.readouterr().err
+    assert main(["validate", "--config", str(path)]) == 77
+    assert "the section artifact is missing" in capsys.readouterr().out

@@ -480,7 +480,7 @@ def test_a_movement_in_flight_is_read_as_it_was_written(amount: Decimal, phase: 
 
 def _fuel_context(world: World, *, fuel: str = "BNB/USDT") -> Context:
     found: list[Context] = []
-    world.symbols = (SYMBOL, fuel)
+    world.symbols = world.configured = (SYMBOL, fuel)
     run(world, START_MS, look=found.append)
     context = found[0]
     context.treasury = Treasury(TERMS._replace(fuel_symbol=fuel), "USDT")

@@ -190,10 +190,12 @@ def summary(report: CycleReport, path: Path | None) -> str:
 
 def pool_line(publication: Mapping[str, Any]) -> str:
     """Return which publication is in force, in one line."""
+    from trading_runtime.telemetry.redact import redact
+
     state = publication["source_kind"] + (", degraded" if publication["degraded"] else "")
     names = ", ".join(publication["symbols"]) or "no symbol"
     left_out = f"; left out: {', '.join(publication['excluded'])}" if publication["excluded"] else ""
-    return f"{publication['version']} ({state}): {names}{left_out}"
+    return redact(f"{publication['version']} ({state}): {names}{left_out}")
 
 
 def _refusal(refusal: Mapping[str, str]) -> str:

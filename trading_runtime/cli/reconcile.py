@@ -81,10 +81,11 @@ def compare(
     from trading_runtime.cycle.build import open_live_exchange, open_parts
     from trading_runtime.cycle.reconcile import reconcile
     from trading_runtime.cycle.status import load_account
+    from trading_runtime.cycle.universe import ask_instruments, configured_symbols, universe_of
     from trading_runtime.stores.journal import Journal
 
     settings = loaded.settings
-    name, symbols = settings.account.name, settings.market.symbols
+    name = settings.account.name
     strategy = type(load_strategy(settings, loaded.folder)).__qualname__
     account = load_account(documents, name, strategy)
     if account is None:
@@ -97,7 +98,10 @@ def compare(
     if account.mode == "live":
         live = open_live_exchange(loaded, environment, clock, base_url)
         try:
-            return reconcile(account, live, live.instruments(symbols), owner, journal)
+            universe = universe_of(configured_symbols(settings), account.universe, account)
+            instruments, _ = ask_instruments(live, universe)
+            is_all = settings.account.funds == "all"
+            return reconcile(account, live, instruments, owner, journal, has_savings=is_all)
         finally:
             close: Callable[[], None] | None = getattr(live, "close", None)
             if close is not None:
@@ -111,7 +115,8 @@ def compare(
         if account.state.slot is not None:  # history goes on where the last cycle left it, and no further
             timeframe = settings.market.timeframe
             exchange.newest_close(timeframe, account.state.slot - timeframe_ms(timeframe))
-        return reconcile(account, exchange, exchange.instruments(symbols), owner, journal)
+        instruments, _ = ask_instruments(exchange, universe_of(configured_symbols(settings), account.universe, account))
+        return reconcile(account, exchange, instruments, owner, journal)
     finally:
         parts.documents.close()
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,7 +31,7 @@ from trading_runtime.core.fills import Execution
 from trading_runtime.core.gates import Caps
 from trading_runtime.core.instruments import Instrument, Rules, make_rules, split_symbol
 from trading_runtime.core.money import AMOUNT_MAX
-from trading_runtime.core.strategy import Permissions
+from trading_runtime.core.strategy import Permissions, Strategy
 from trading_runtime.core.timeframes import HOUR_MS, iso_time, parse_time
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def build_market(settings: Settings, folder: Path) -> tuple[Market, list[dict[st
             _refuse_funding_elsewhere(funding[symbol], series, str(wanted.path))
     publications: list[Publication] = []
     if settings.artifact is not None:
-        publications, manifest = load_publications(settings.artifact, folder, bars)
+        reserved = reserved_symbols(load_strategy(settings, folder))
+        publications, manifest = load_publications(settings.artifact, folder, bars, reserved)
         manifests.append(manifest)
     return Market(bars, instruments, execution, funding, publications), manifests
 
@@ -195,10 +197,22 @@ def constant_funding(bars: Bars, rate: float, interval_hours: int) -> list[Fundi
     return _constant_funding(first, last, rate, interval_hours)
 
 
+def reserved_symbols(strategy: Strategy) -> dict[str, str]:
+    """Return which symbols a publication cannot have traded, and why: the coin that pays fees, as in a live cycle. No
+    candles of it are needed.
+    """
+    fuel = getattr(strategy.params, "fuel_symbol", None)
+    return {} if fuel is None else {fuel: "reserved: fees are paid with it"}
+
+
 def load_publications(
-    wanted: ArtifactHistorySettings, folder: Path, bars: Mapping[str, Bars]
+    wanted: ArtifactHistorySettings,
+    folder: Path,
+    bars: Mapping[str, Bars],
+    reserved: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[list[Publication], dict[str, Any]]:
     """Return what was in force at some close of ``bars`` and when it changed, with the manifest of its files.
+    ``reserved`` says of symbols why they are never traded by a publication.
 
     Raises ConfigurationError when nothing was, and when a pool in force names symbols without candles; whatever
     ``PoolHistory.load`` raises for a file that is none.
@@ -214,6 +228,7 @@ def load_publications(
         last_known_good_days_max=wanted.last_known_good_days_max,
         allow_new_entries_on_degraded=wanted.allow_new_entries_on_degraded,
         quote=split_symbol(next(iter(bars)))[1],
+        reserved=reserved,
     )
     first = min(int(series.open_time[0]) + series.bar_ms for series in bars.values())
     last = max(int(series.open_time[-1]) + series.bar_ms for series in bars.values())

@@ -157,13 +157,14 @@ class Strategy:
     ``targets`` (optional) gives the target weight per symbol: the intent is sent whenever the weight changes, and
     ``decide`` follows from it unless it is overridden with an equivalent. ``wake`` (optional) is an expression that
     holds on every bar where ``decide`` could act: elsewhere it is not called, except after a fill or the end of an
-    order.
+    order. ``needs_artifact`` says that it consumes a publication: without one configured no cycle starts.
     """
 
     Params: ClassVar[type[Parameters]] = Parameters
     columns: ClassVar[Mapping[str, Expression]] = {}
     targets: ClassVar[Expression | None] = None
     wake: ClassVar[Expression | None] = None
+    needs_artifact: ClassVar[bool] = False
     _windowed: ClassVar[tuple[Expression, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:

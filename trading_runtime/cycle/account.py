@@ -151,10 +151,11 @@ class Account:
     """The document in memory. ``unjournaled`` are the entries about this account that the journal may not hold yet;
     ``entries`` counts all there ever were, so that none is written twice; ``happened`` are those of this process.
     ``units`` are the units the book counts in, ``bars_kept`` names the bars of the session that the journal has.
-    ``universe`` are symbols that were traded beyond the configured ones, ``last_good`` is the last publication that
-    came fresh from upstream, with where and when it was read. ``earn`` is the movement of savings in flight by asset,
-    ``earn_seen`` the ids of those that ended. Deposits and the like are asked for from ``flows_since_ms`` on, and
-    ``flows_seen`` are those that are booked, or were there before: kind and id, with time and booked units.
+    ``universe`` are symbols that were traded beyond the configured ones, ``dust`` those of which less than a lot is
+    left, ``last_good`` is the last publication that came fresh from upstream, with where and when it was read. ``earn``
+    is the movement of savings in flight by asset, ``earn_seen`` the ids of those that ended. Deposits and the like are
+    asked for from ``flows_since_ms`` on, and ``flows_seen`` are those that are booked, or were there before: kind and
+    id, with time and booked units.
     """
 
     state: State
@@ -177,6 +178,7 @@ class Account:
     unjournaled: list[dict[str, Any]] = field(default_factory=list)
     happened: list[dict[str, Any]] = field(default_factory=list)
     universe: list[str] = field(default_factory=list)
+    dust: list[str] = field(default_factory=list)
     last_good: dict[str, Any] | None = None
     earn: dict[str, EarnRecord] = field(default_factory=dict)
     earn_seen: list[str] = field(default_factory=list)
@@ -242,6 +244,7 @@ class Account:
             "entries": self.entries,
             "unjournaled": self.unjournaled,
             "universe": list(self.universe),
+            "dust": list(self.dust),
             "last_good": self.last_good,
             "earn": [record.to_json() for record in self.earn.values()],
             "earn_seen": list(self.earn_seen),

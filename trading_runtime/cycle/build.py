@@ -94,6 +94,10 @@ def open_parts(
         raise ConfigurationError(f"{what} does not start: {'; '.join(obstacles)}")
     clock = clock if clock is not None else SystemClock()
     strategy = load_strategy(settings, folder)
+    if strategy.needs_artifact and settings.artifact is None:
+        raise ConfigurationError(
+            f"artifact is missing: {type(strategy).__qualname__} consumes a publication, say which"
+        )
     name = type(strategy).__qualname__
     account = settings.account.name
     live = None

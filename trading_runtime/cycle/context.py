@@ -14,6 +14,7 @@ from trading_runtime.cycle.keeper import Keeper
 from trading_runtime.exchanges.port import Exchange
 from trading_runtime.stores.control import Control
 from trading_runtime.telemetry.log import EventLog
+from trading_runtime.telemetry.redact import redact
 
 if TYPE_CHECKING:
     from trading_runtime.cycle.treasury import Treasury
@@ -62,11 +63,18 @@ class Context:
         return self.keeper.account
 
     def tradable(self, symbol: str) -> int:
-        """The signed quantity held in whole lots, in units."""
-        return whole_lots(self.account.state.quantity(symbol), self.instruments[symbol], self.slot)
+        """The signed quantity held in whole lots, in units. None of a symbol that nobody trades any more: what is held
+        of others is always among the instruments, see ``opening.check_account``.
+        """
+        quantity = self.account.state.quantity(symbol)
+        if not quantity or symbol not in self.instruments:
+            return 0
+        return whole_lots(quantity, self.instruments[symbol], self.slot)
 
     def note(self, event: str, **facts: Any) -> None:
-        """Say something that journal, report and log should tell."""
+        """Say something that journal, report and log should tell; a detail may be what somebody else has written."""
+        if isinstance(facts.get("detail"), str):
+            facts["detail"] = redact(facts["detail"])
         self.notes.append({"event": event, **facts})
         self.account.note({"event": event, **facts})
         self.log.info(event, **facts)

@@ -11,13 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 from trading_runtime.config.cycle_build import AccountTerms
+from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.core.fills import Execution
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.state import State
 from trading_runtime.cycle.account import Account, OrderRecord, account_from_json
 from trading_runtime.cycle.flows import OVERLAP_MS
 from trading_runtime.cycle.savings import HISTORY_TOLERANCE_MS
-from trading_runtime.cycle.universe import in_use
+from trading_runtime.cycle.universe import dust_of, in_use
 from trading_runtime.exchanges.dry_run import DryRunExchange
 from trading_runtime.exchanges.port import Balance, EarnOperation, Exchange, Feed, OrderReport, Trade
 from trading_runtime.stores.documents import Documents
@@ -56,8 +57,12 @@ def open_dry_run(
         )
     if lookup is not None:
         # What is held or open of earlier publications counts, too.
-        missing = sorted(in_use(account) - set(instruments))
-        instruments = {**instruments, **{symbol: lookup(symbol) for symbol in missing}}
+        for symbol in sorted(in_use(account) - set(instruments)):
+            try:
+                instruments = {**instruments, symbol: lookup(symbol)}
+            except ConfigurationError:
+                if symbol not in dust_of(account):
+                    raise
     if real is not None:
         known = [record for record in account.records.values() if record.phase in ("claimed", "open")]
         reports = {report.client_order_id: report for report in real.open_orders(list(instruments))}

@@ -133,8 +133,11 @@ def beat_refused_start(
         from trading_runtime.cycle.build import open_store
         from trading_runtime.cycle.outcome import close_with
         from trading_runtime.cycle.report import CycleReport
+        from trading_runtime.cycle.status import is_store_there
 
         settings = loaded.settings
+        if settings.store.kind == "sqlite" and not is_store_there(loaded.folder / settings.store.path):
+            return False  # nobody watches what has never run, and a start that is refused leaves no file behind
         strategy = type(load_strategy(settings, loaded.folder)).__qualname__
         report = CycleReport(run_id, mode, settings.account.name, strategy, {})
         close_with(report, error)

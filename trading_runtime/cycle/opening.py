@@ -16,6 +16,7 @@ from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.flows import opening_money, remember_opening
 from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Keeper
+from trading_runtime.cycle.universe import dust_of
 
 # Two clocks that differ more than this cannot both be right, and nobody here can tell which is.
 CLOCK_DIFFERENCE_MS_MAX = 60_000
@@ -91,7 +92,7 @@ def check_account(job: Job, account: Account, instruments: Mapping[str, Instrume
             )
     held = {symbol for symbol, position in account.state.positions.items() if position.quantity}
     held |= {record.order.symbol for record in account.records.values()}
-    for symbol in sorted(held - set(instruments)):
+    for symbol in sorted(held - set(instruments) - dust_of(account)):
         raise ConfigurationError(f"{symbol} is held or has open orders: keep it in market.symbols until it is flat")
 
 

@@ -1,6 +1,7 @@
 """Reconciliation: the book held against the exchange, in full and in words. Reads only, takes no lease, sends nothing.
 
-    symbols, money   what the book says, what is there, the difference
+    symbols, money   what the book says, what is there (money in savings, too, where they are the account's), the
+                     difference
     orders           open ones on either side
     fills            what the exchange has executed since the last slot and the book does not have
     differences      each with its class, whether it is safe, and what to do
@@ -22,6 +23,7 @@ from trading_runtime.core.timeframes import iso_time
 from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.status import entries_backwards
 from trading_runtime.cycle.sync import MONEY_TOLERANCE_UNITS, find_mismatches
+from trading_runtime.cycle.treasury import money_in_savings
 from trading_runtime.exchanges.port import Balance, Exchange, OrderReport, Trade
 from trading_runtime.stores.journal import Journal
 
@@ -41,6 +43,7 @@ _TO_DO = {
     "surplus": "nothing: money beyond the book is never used",
     "rounding": "nothing: fees are rounded in the book by at most one unit a fill",
     "unknown fate": "nothing: the next cycle asks the exchange, and only then sends it again or drops it",
+    "movement": "nothing: the next cycle asks the history of the savings how it ended",
     "not open": "nothing: the next cycle asks what became of it and books its fills",
     "not booked": "nothing: the next cycle books it; run one if none is due soon",
     "foreign fill": "trade by hand on another account: the book does not know this fill and never will",
@@ -92,8 +95,11 @@ def reconcile(
     instruments: Mapping[str, Instrument],
     owner: tuple[str, str],
     journal: Journal,
+    *,
+    has_savings: bool = False,
 ) -> Reconciliation:
     """Return how the book and the exchange compare. ``account`` must be a copy: what is learned is noted in it.
+    ``has_savings`` says that the account's money may be in savings.
 
     Raises ExchangeUnavailable, StoreUnavailable, StoreDamaged, ConfigurationError.
     """
@@ -103,7 +109,9 @@ def reconcile(
     found = Reconciliation(
         owner[0], owner[1], exchange.name, iso_time(now_ms), None if slot is None else iso_time(slot)
     )
-    findings, balances = find_mismatches(account, exchange, instruments, owner)
+    quote = next(iter(instruments.values())).quote
+    saved = money_in_savings(account, exchange, quote) if has_savings else Decimal(0)
+    findings, balances = find_mismatches(account, exchange, instruments, owner, saved)
     contracts = [symbol for symbol, one in instruments.items() if one.kind == "perpetual"]
     positions = exchange.positions(contracts) if contracts else {}
     opened = exchange.open_orders(list(instruments))
@@ -111,7 +119,8 @@ def reconcile(
         is_reduction = one.kind == "untracked" and not one.blocks
         found.differ("untracked reduction" if is_reduction else one.kind, one.symbol, one.detail)
     _compare_symbols(found, account, balances, positions, instruments)
-    _compare_money(found, account, balances, instruments)
+    _compare_money(found, account, balances, instruments, saved)
+    _compare_movements(found, account)
     _compare_orders(found, account, opened, instruments)
     if slot is not None:
         trades = [trade for symbol in instruments for trade in exchange.trades_since(symbol, slot)]
@@ -148,9 +157,15 @@ def _compare_symbols(
 
 
 def _compare_money(
-    found: Reconciliation, account: Account, balances: Mapping[str, Balance], instruments: Mapping[str, Instrument]
+    found: Reconciliation,
+    account: Account,
+    balances: Mapping[str, Balance],
+    instruments: Mapping[str, Instrument],
+    saved: Decimal,
 ) -> None:
-    """Money of the book: cash, and what perpetuals were built for, which a wallet does not pay."""
+    """Money of the book: cash, and what perpetuals were built for, which a wallet does not pay. ``saved`` is what is
+    there in savings.
+    """
     first = next(iter(instruments.values()))
     units = account.state.cash + sum(
         position.cost
@@ -158,8 +173,8 @@ def _compare_money(
         if symbol in instruments and instruments[symbol].kind == "perpetual"
     )
     book = units * first.quote_unit
-    there = balances[first.quote].total if first.quote in balances else Decimal(0)
-    found.money = {"currency": first.quote, **_sides(book, there)}
+    there = (balances[first.quote].total if first.quote in balances else Decimal(0)) + saved
+    found.money = {"currency": first.quote, **_sides(book, there), "savings": decimal_text(saved)}
     is_told = any(one["class"] == "divergence" and one["symbol"] is None for one in found.differences)
     if is_told or there == book:
         return
@@ -168,6 +183,13 @@ def _compare_money(
         found.differ("surplus", None, detail)
     elif there >= book - MONEY_TOLERANCE_UNITS * first.quote_unit:
         found.differ("rounding", None, detail)
+
+
+def _compare_movements(found: Reconciliation, account: Account) -> None:
+    """Money on its way into savings or out of them is on neither side for a while."""
+    for record in account.earn.values():
+        if record.phase != "planned":
+            found.differ("movement", None, f"{record.name} was sent, how it ended is not known yet")
 
 
 def _compare_what_moves(found: Reconciliation, instruments: Mapping[str, Instrument]) -> None:
@@ -184,6 +206,7 @@ def _compare_what_moves(found: Reconciliation, instruments: Mapping[str, Instrum
                 "divergence", symbol, f"the exchange holds {one['exchange']} of {symbol}, the book {one['book']}"
             )
     money, unit = found.money, next(iter(instruments.values())).quote_unit
+    moving |= {None for one in found.differences if one["class"] == "movement"}
     if Decimal(money["difference"]) < -MONEY_TOLERANCE_UNITS * unit and not moving and None not in told:
         text = f"the exchange holds {money['exchange']} {money['currency']}, the book {money['book']}"
         found.differ("divergence", None, text)

@@ -32,7 +32,7 @@ _STAGE_OTHER: Final = "execute_cycle"
 # Fields whose texts may come from an exchange, a store or a library.
 _FREE_TEXTS: Final = (
     "reason", "errors", "defect", "notes", "rejected", "mismatches", "error_summary", "log_lines",
-    "side_effect_summary",
+    "side_effect_summary", "publication", "decisions", "gating_events",
 )  # fmt: skip
 _SOURCE_NONE: Final = "unavailable"
 

@@ -25,7 +25,7 @@ from trading_runtime.core.gates import Guards
 from trading_runtime.core.hashing import canonical_json
 from trading_runtime.core.risk import watched
 from trading_runtime.core.slot import SlotInputs, decide_slot, decision_to_json
-from trading_runtime.core.state import SlotDecided
+from trading_runtime.core.state import Order, SlotDecided
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
 from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.bars import (
@@ -68,7 +68,15 @@ from trading_runtime.cycle.treasury import (
     settle_savings,
     tidy_savings,
 )
-from trading_runtime.cycle.universe import Universe, admit, ask_instruments, in_use, universe_of
+from trading_runtime.cycle.universe import (
+    Universe,
+    admit,
+    ask_instruments,
+    in_use,
+    note_dust,
+    universe_of,
+    write_off_dust,
+)
 from trading_runtime.exchanges.port import Balance
 from trading_runtime.stores.control import ControlView
 
@@ -140,7 +148,9 @@ class _Cycle:
         check_clocks(self._job)
         # Without publications only a person changes the symbols, and is told about one that is still held.
         self._universe = Universe(job.configured_symbols, frozenset())
-        if account is not None and job.publications is not None:
+        if account is None:
+            self._universe = Universe(tuple(dict.fromkeys((*job.configured_symbols, *job.adopt))), frozenset())
+        elif job.publications is not None:
             self._universe = universe_of(job.configured_symbols, account.universe, account)
         instruments, _ = ask_instruments(job.exchange, self._universe)
         if account is None:
@@ -164,6 +174,7 @@ class _Cycle:
         context.log = context.log.bind(slot=iso_time(context.slot))
         pending = self._pending(last, slot)
         report.session = begin_session(self._job, self._keeper, pending[0] if pending else context.slot)
+        write_off_dust(context, [symbol for symbol in account.dust if symbol not in instruments])
         self._advance_simulation(context.slot)
         settle(context)
         settle_savings(context)
@@ -257,9 +268,13 @@ class _Cycle:
         job, context, account = self._job, self._context, self._context.account
         if job.publications is None:
             return
-        resolution = job.publications.resolve(job.clock.now_ms(), account.last_good)
+        # By the source's time: of history that is played back, a publication is as old as it was then.
+        resolution = job.publications.resolve(job.exchange.server_time_ms(), account.last_good)
         universe = universe_of(job.configured_symbols, resolution.symbols_in(job.quote), account)
-        found, missing = ask_instruments(job.exchange, universe)
+        # What was asked for a moment ago is not asked for again.
+        new = tuple(symbol for symbol in universe.symbols if symbol not in context.instruments)
+        found, missing = ask_instruments(job.exchange, Universe(new, universe.optional)) if new else ({}, {})
+        found = {**context.instruments, **found}
         allows = resolution.degraded and (job.degraded_entries or self._passes("degraded"))
         self._publication = publication = resolution.for_decision(
             quote=job.quote, reserved=job.reserved, not_traded=missing, allow_new_entries=allows
@@ -300,8 +315,9 @@ class _Cycle:
         needs = Needs(1, {}) if job.columns is not None else needs_of(job.strategy, self._bar_ms)
         symbols, optional = self._universe
         bars = gather_all(job.exchange, job.clock, symbols, job.timeframe, needs, pending, optional)
-        symbols = tuple(symbol for symbol in symbols if symbol in bars)
         self._tell_missing(bars)
+        write_off_dust(context, [symbol for symbol in symbols if symbol not in bars])
+        symbols = tuple(symbol for symbol in symbols if symbol in bars)
         cut: dict[str, Bars] = {}
         for slot in pending:
             context.slot = slot
@@ -349,6 +365,11 @@ class _Cycle:
         fuel = plan_fuel(self._context, self._balances, marks)
         return None if fuel is None else {"intent": fuel.intent.to_json(), "facts": fuel.facts}
 
+    def _fuel_first(self, orders: Sequence[Order]) -> list[Order]:
+        """Where everything is closed the coin that pays fees goes first: the fees of the others would take from it."""
+        treasury = self._job.treasury
+        return sorted(orders, key=lambda order: treasury is None or order.symbol != treasury.fuel_symbol)
+
     def _tell_missing(self, bars: Mapping[str, Bars]) -> None:
         """Say which symbols of the publication have no bars: they are not traded at this slot."""
         for symbol in self._universe.symbols:
@@ -392,7 +413,7 @@ class _Cycle:
                 record.cancel = f"cancelled: {one.reason}"  # never "timeout", the word that a fallback waits for
             elif record is not None and record.phase in ("waiting", "watched"):
                 account.finish(record, "cancelled", one.reason or "cancelled")
-        plan(context, decision.orders)
+        plan(context, self._fuel_first(decision.orders) if given.flatten else decision.orders)
         keeper.save()
         self._report.decisions.append(decision_summary(decision))
         for refusal in decision.refusals:
@@ -440,6 +461,7 @@ class _Cycle:
         report.close(*self._outcome(status, reason))
         if report.status not in ("unresolved", "unfinished"):
             account.completed = account.state.slot
+        note_dust(context)
         self._keeper.flush(context.slot)
         summary = {"run_id": report.run_id, "status": report.status, "reason": report.reason, "sent": context.sent}
         self._keeper.record("cycle", context.slot, summary)
@@ -475,8 +497,10 @@ def _tell_what_is_open(report: CycleReport, keeper: Keeper, cycle: _Cycle | None
     report.sent = 0 if context is None else context.sent
     report.writes = [{"reason": reason, "executed": report.mode != "dry-run"} for reason in keeper.writes]
     doubtful = account.in_phase("claimed") or any(not one.is_booked for one in account.in_phase("open"))
-    if report.status == "no_decision" and (report.sent or doubtful):
-        report.close("unresolved", f"{report.reason}; the fate of an order is unknown, the next cycle asks")
+    moving = any(one.phase != "planned" for one in account.earn.values())
+    if report.status == "no_decision" and (report.sent or doubtful or moving):
+        what = "an order" if report.sent or doubtful else "a movement of savings"
+        report.close("unresolved", f"{report.reason}; the fate of {what} is unknown, the next cycle asks")
     if context is None:
         return
     report.notes = list(context.notes)

@@ -16,6 +16,7 @@ from trading_runtime.core.errors import ConfigurationError, HaltError, StoreUnav
 from trading_runtime.core.instruments import Instrument, decimal_text, make_rules, split_symbol
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
 from trading_runtime.cycle.account import Account, account_from_json
+from trading_runtime.cycle.bars import is_longer_name
 from trading_runtime.cycle.report import equity_json, order_json
 from trading_runtime.stores.control import Control, ControlView
 from trading_runtime.stores.documents import Documents
@@ -299,7 +300,7 @@ def _note_marks(marks: dict[str, tuple[int, float]], entry: Entry) -> None:
     if entry.kind not in ("decision", "bars"):
         return
     for symbol, rows in entry.content["rows"].items():
-        if rows and (symbol not in marks or rows[-1][0] > marks[symbol][0]):
+        if rows and not is_longer_name(symbol) and (symbol not in marks or rows[-1][0] > marks[symbol][0]):
             marks[symbol] = (int(rows[-1][0]), float(rows[-1][4]))
 
 
@@ -329,6 +330,11 @@ def _judge_orders(status: AccountStatus, account: Account, *, is_running: bool) 
         f"not all fills of order {record.order.order_id} ({record.order.symbol}) are in the book: the next cycle asks"
         for record in account.in_phase("open")
         if not record.is_booked
+    ]
+    found += [
+        f"how {record.name} ended is not known: the next cycle asks"
+        for record in account.earn.values()
+        if record.phase != "planned"
     ]
     status.quarantine = dict(account.quarantine)
     if is_running:

@@ -17,9 +17,10 @@ from trading_runtime.core.errors import ConfigurationError, ExchangeUnavailable
 from trading_runtime.core.intents import Intent
 from trading_runtime.core.state import Order
 from trading_runtime.core.treasury import ZERO, Move, TreasuryTerms, buffer_move, fuel_intent, redeem_for
+from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.context import Context
 from trading_runtime.cycle.savings import carry_out, end_movement, follow, is_settled, one_line, stop_treasury
-from trading_runtime.exchanges.port import Balance, Savings
+from trading_runtime.exchanges.port import Balance, Exchange, Savings
 
 # What a market buy may cost beyond its value at the present price: the price moves before the order arrives.
 MARKET_MARGIN = Decimal("1.005")
@@ -69,15 +70,22 @@ def savings_balance(context: Context) -> Decimal:
     found = savings_of(context)
     if found is None:
         return ZERO
-    savings, asset = found
     try:
-        position = savings.earn_position(asset)
+        return money_in_savings(context.account, context.exchange, found[1])
     except (ExchangeUnavailable, ConfigurationError) as error:
         stop_treasury(context, str(error))
         return ZERO
-    record = context.account.earn.get(asset)
+
+
+def money_in_savings(account: Account, exchange: Exchange, asset: str) -> Decimal:
+    """Return what of ``asset`` is in savings or on its way, zero where there are none. Raises ExchangeUnavailable, and
+    ConfigurationError for credentials.
+    """
+    if exchange.savings is None:
+        return ZERO
+    record = account.earn.get(asset)
     under_way = record.amount if record is not None and record.phase == "pending" else ZERO
-    return _CONTEXT.add(position, under_way)
+    return _CONTEXT.add(exchange.savings.earn_position(asset), under_way)
 
 
 def make_room_for(context: Context, order: Order) -> bool:
@@ -155,7 +163,7 @@ def plan_fuel(context: Context, balances: Mapping[str, Balance], marks: Mapping[
         "budget": float(treasury.terms.fuel_top_up),
         "price": float(marks[symbol]),
         "value": float(value),
-        "reason": intent.reason,
+        "reason": "fuel_low",
     }
     return Fuel(intent, facts)
 

@@ -114,6 +114,7 @@ class Binance(Dialect):
     def options(self) -> dict[str, Any]:
         return {
             "fetchMarkets": {"types": ["linear" if self.is_contract else "spot"]},
+            "fetchMargins": False,  # two private questions about margin trading with every list of markets
             "fetchOpenOrders": {"warnWithoutSymbol": False},
             "leverageBrackets": {},  # positions are read without their margin tiers: one private question less
         }

@@ -16,6 +16,8 @@ from trading_runtime.exchanges.dialect import Dialect
 from trading_runtime.exchanges.structures import decimal_of, required
 
 _NO_SUCH_SYMBOL = "-1121"
+# How long a symbol that an exchange does not have is not asked for again: it would spoil the question for all others.
+UNKNOWN_MS = 10 * 60 * 1000
 
 
 class MarketList:
@@ -34,16 +36,22 @@ class MarketList:
         self._client = connection.client
         self._asks_for_fees = asks_for_fees
         self._are_loaded = False
+        self._unknown: dict[str, int] = {}
         self._instruments: dict[str, Instrument] = {}
         self._client.has["fetchCurrencies"] = False  # networks and deposits: private questions that nothing here needs
 
     def load(self, symbols: Sequence[str] = (), *, again: bool = False) -> None:
-        """Have the markets of all symbols named so far; raises ExchangeUnavailable."""
+        """Have the markets of all symbols named so far, but of those that the exchange said it does not have; raises
+        ExchangeUnavailable.
+        """
         missing = [symbol for symbol in symbols if symbol not in self.symbols]
         if self._are_loaded and not again and not missing:
             return
         self.symbols += tuple(dict.fromkeys(missing))
-        parameters = self._dialect.market_parameters(self.symbols)
+        now_ms = self._connection.clock.now_ms()
+        self._unknown = {symbol: since for symbol, since in self._unknown.items() if now_ms - since < UNKNOWN_MS}
+        known = [symbol for symbol in self.symbols if symbol not in self._unknown]
+        parameters = self._dialect.market_parameters(known) if known else {}
         try:
             self._connection.ask("its markets", partial(self._client.load_markets, True, parameters))
         except ExchangeUnavailable as error:
@@ -51,6 +59,7 @@ class MarketList:
                 raise
             # One symbol it does not know spoils the question for all: the whole list tells which one.
             self._connection.ask("its markets", partial(self._client.load_markets, True))
+            self._unknown |= {symbol: now_ms for symbol in known if symbol not in self._client.markets}
         self._are_loaded = True
 
     def market(self, symbol: str) -> Mapping[str, Any]:
@@ -75,10 +84,14 @@ class MarketList:
         return kinds
 
     def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
-        """Return filters and fees as they are now."""
-        self.load(symbols, again=True)
+        """Return filters and fees as they are now; raises ConfigurationError when one of the symbols is not traded."""
+        now_ms = self._connection.clock.now_ms()
+        if all(now_ms - self._unknown.get(symbol, -UNKNOWN_MS) >= UNKNOWN_MS for symbol in symbols):
+            self.load(symbols, again=True)
         self.warnings = []
         found = {}
+        for symbol in symbols:
+            self.market(symbol)  # before fees are asked for: all of them, or none
         for symbol in symbols:
             maker, taker = self._fee_rates(symbol)
             found[symbol] = self._instrument(symbol, maker, taker)

@@ -30,6 +30,8 @@ class CryptoLivePoolRotation(Strategy):
     after a loss of 5 %.
     """
 
+    needs_artifact = True
+
     class Params(Parameters):
         btc_ratio_base = parameter(
             0.14, minimum=0.0, maximum=1.0, step=0.01, help="share of equity meant for BTC, at least"

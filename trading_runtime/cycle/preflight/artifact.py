@@ -25,6 +25,8 @@ from trading_runtime.stores.published import open_ladder
 def check_artifact(ground: Ground) -> str:
     settings = ground.settings.artifact
     if settings is None:
+        if ground.strategy is not None and ground.strategy.needs_artifact:
+            raise Failed("the strategy consumes a publication, and the section artifact is missing")
         return "not needed: the strategy consumes none"
     if ground.documents is None and not ground.is_store_absent:
         raise NotChecked("the store cannot be used")
@@ -35,7 +37,7 @@ def check_artifact(ground: Ground) -> str:
     try:
         unanswered = _unanswered(ladder)
         last_good = None if ground.account is None else ground.account.last_good
-        found = ladder.resolve(ground.clock.now_ms(), last_good)
+        found = ladder.resolve(_now_ms(ground), last_good)
     finally:
         close: Callable[[], None] | None = getattr(ladder.upstream, "close", None)
         if close is not None:
@@ -49,6 +51,13 @@ def check_artifact(ground: Ground) -> str:
     if any(not reason.startswith("reserved") for reason in excluded.values()):
         raise Warned(text)
     return text
+
+
+def _now_ms(ground: Ground) -> int:
+    """Return the time that ages are measured by: of history that is played back, the time it has got to."""
+    if ground.settings.feed.files and ground.feed is not None and ground.is_feed_there:
+        return ground.feed.server_time_ms()
+    return ground.clock.now_ms()
 
 
 def _unanswered(ladder: Ladder) -> str:

@@ -15,7 +15,7 @@ from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.clock import Clock
 from trading_runtime.cycle.preflight.check import Check, NotChecked
 from trading_runtime.cycle.sync import Finding
-from trading_runtime.cycle.universe import Universe, universe_of
+from trading_runtime.cycle.universe import Universe, configured_symbols, universe_of
 from trading_runtime.exchanges.port import Balance, Exchange, Feed
 from trading_runtime.stores.documents import Documents
 
@@ -64,8 +64,7 @@ class Ground:
     @property
     def configured_symbols(self) -> tuple[str, ...]:
         """The symbols that are there whatever is published: those of the settings, and the market of the fuel."""
-        symbols, fuel = self.settings.market.symbols, self.settings.treasury.fuel_symbol
-        return tuple(symbols) if fuel is None or fuel in symbols else (*symbols, fuel)
+        return configured_symbols(self.settings)
 
     def universe(self) -> Universe:
         """The symbols of the next cycle, as far as the account knows them: of a new publication it learns by then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trading_runtime.config.cycle_build import load_strategy
 from trading_runtime.config.load import config_hash
+from trading_runtime.config.runtime_target import runtime_target_obstacles
 from trading_runtime.cycle.bars import needs_of
 from trading_runtime.cycle.build import live_obstacles
 from trading_runtime.cycle.preflight.check import Check, Warned
@@ -35,12 +36,16 @@ def check_code(ground: Ground) -> str:
 
 
 def check_live_gate(ground: Ground) -> str:
-    if not ground.is_live:
-        return "not needed: paper sends nothing"
-    obstacles = live_obstacles(ground.settings, ground.environment)
+    """What a cycle asks before it starts, in the same words."""
+    mode = "live" if ground.is_live else "paper"
+    obstacles = runtime_target_obstacles(ground.settings, mode, ground.environment)
+    if ground.is_live:
+        obstacles += live_obstacles(ground.settings, ground.environment)
     if obstacles:
         ground.more += [Check("live gate", "failed", redact(one, ground.environment)) for one in obstacles]
         return ""
+    if not ground.is_live:
+        return "not needed: paper sends nothing"
     return f"real money of account {ground.settings.account.name} is acknowledged, credentials and code are in order"
 
 

@@ -11,7 +11,7 @@ from trading_runtime.cycle.build import open_store
 from trading_runtime.cycle.preflight.check import Failed, NotChecked, Warned
 from trading_runtime.cycle.preflight.ground import Ground, needed
 from trading_runtime.cycle.status import holder_of, is_store_there, load_account
-from trading_runtime.cycle.universe import in_use
+from trading_runtime.cycle.universe import dust_of, in_use
 from trading_runtime.stores.control import Control
 from trading_runtime.stores.documents import Conflict, Documents
 from trading_runtime.stores.envelope import seal
@@ -61,7 +61,7 @@ def check_state(ground: Ground) -> str:
             "or another store"
         )
     # With an artifact a symbol that it no longer names stays tradable until it is flat.
-    gone = sorted(in_use(account) - set(ground.universe().symbols))
+    gone = sorted(in_use(account) - dust_of(account) - set(ground.universe().symbols))
     if gone:
         raise Failed(f"{', '.join(gone)} is held or has open orders: keep it in market.symbols until it is flat")
     slot = "no slot yet" if account.state.slot is None else f"last slot {iso_time(account.state.slot)}"

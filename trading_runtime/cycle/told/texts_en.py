@@ -112,5 +112,6 @@ TEXTS: Final[dict[str, str]] = {
     "reason_trailing_stop": "trailing stop",
     "reason_daily_circuit_breaker": "daily breaker",
     "reason_ahr999_low": "BTC is cheap by ahr999",
+    "reason_fuel_low": "the coin that pays fees runs low",
     "reason_zscore_above_trigger": "zscore above its trigger",
 }

@@ -112,5 +112,6 @@ TEXTS: Final[dict[str, str]] = {
     "reason_trailing_stop": "移动止损",
     "reason_daily_circuit_breaker": "当日熔断",
     "reason_ahr999_low": "ahr999 偏低",
+    "reason_fuel_low": "手续费币不足",
     "reason_zscore_above_trigger": "zscore 高于触发值",
 }

@@ -152,4 +152,5 @@ def _candidates_text(given: Situation) -> str:
 
 
 def _rounded(score: float | None) -> str:
-    return "unknown" if score is None else f"{round(score, 6):g}"
+    # Six decimals as in the facts: "g" alone would give six digits, 4.12346 for 4.123457.
+    return "unknown" if score is None else f"{round(score, 6):.15g}"
