@@ -7,8 +7,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from crash_matrix import Violation, check, until_quiet
-from crash_process import Process
+from crash_checks import check
+from crash_matrix import until_quiet
+from crash_process import Process, Violation
 from crash_scenarios import Scenario
 from cycle_world import World
 from venue.faults import Faults, stormy

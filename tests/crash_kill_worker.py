@@ -1,6 +1,6 @@
 """A server of processes that really die: started once, it forks one process for each cycle it is asked to run.
 
-    one line of JSON in: {"store", "url", "key", "secret", "offset_ms", "slot", "holder", "kill_at"}
+    one line of JSON in: {"scenario", "store", "url", "key", "secret", "offset_ms", "slot", "holder", "kill_at"}
     one line of JSON out: {"signal", "exit_code", "points"}
 
 Forking from a process that has loaded everything, and has neither threads nor connections, makes a fresh process in
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import ccxt  # noqa: F401 - loaded once, here
-from cycle_world import Alternate, World
+from crash_scenarios import SCENARIOS
+from cycle_world import World
 from venue.clock import RealClock
 
 from trading_runtime.cycle.run import run_cycle
@@ -32,6 +33,7 @@ _CALLS = frozenset(
     (
         "server_time_ms", "newest_close", "bars", "instruments", "balances", "positions", "open_orders", "order",
         "place", "cancel", "trades",
+        "earn_product", "earn_position", "move_earn", "earn_operations", "cash_flows",
     )
 )  # fmt: skip
 
@@ -71,13 +73,15 @@ class PointedDocuments(SqliteDocuments):
 
 
 class PointedExchange:
-    """The exchange through ccxt, with a point before and after each call."""
+    """The exchange through ccxt, or its savings, with a point before and after each call."""
 
-    def __init__(self, exchange: CcxtExchange, killer: Killer) -> None:
+    def __init__(self, exchange: Any, killer: Killer) -> None:
         self._exchange, self._killer = exchange, killer
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._exchange, name)
+        if name == "savings":
+            return None if found is None else PointedExchange(found, self._killer)
         if name not in _CALLS:
             return found
         return self._pointed(name, found)
@@ -94,18 +98,19 @@ class PointedExchange:
 
 def cycle(request: dict[str, Any]) -> tuple[int, list[str]]:
     """Run one cycle in this process and return its exit code and the points it has passed."""
-    killer = Killer(request["kill_at"])
+    killer, scenario = Killer(request["kill_at"]), SCENARIOS[request["scenario"]]
     clock = RealClock(request["offset_ms"])
     exchange = CcxtExchange(
         "binance",
-        ["BTC/USDT"],
+        ["BTC/USDT", *scenario.options.get("others", ())],
         base_url=request["url"],
         credentials=Credentials(request["key"], request["secret"]),
         validity_window_ms=WINDOW_MS,
         timeout_seconds=2.0,
         clock=clock,
     )
-    world = World(strategy=Alternate, documents=PointedDocuments(Path(request["store"]), killer))
+    documents = PointedDocuments(Path(request["store"]), killer)
+    world = World(strategy=scenario.strategy, documents=documents, **scenario.options)
     job = world.job(holder=request["holder"], exchange=PointedExchange(exchange, killer), clock=clock)
     report = run_cycle(job, request["slot"], request["holder"])
     return report.exit_code, [*killer.points, f"{report.status}: {report.reason}"]
@@ -114,6 +119,8 @@ def cycle(request: dict[str, Any]) -> tuple[int, list[str]]:
 def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
+        # The strategy's code is read once, here: every process of a case is of the same program.
+        World(strategy=SCENARIOS[request["scenario"]].strategy).identity()
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:

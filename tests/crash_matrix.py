@@ -1,7 +1,7 @@
-"""The machinery of the crash matrix: processes that die or pause at any point, and what must hold whatever happens.
+"""The machinery of the crash matrix: processes that die or pause at any point, and what their cases must come to.
 
     until_quiet cycles by fresh processes until nothing is left to do
-    check       the promises, each under a name; a broken one raises Violation
+    check       the promises, each under a name; a broken one raises Violation (crash_checks.py)
     play_...    one case: a crash, or a pause with others in between; crash_interleaving.py has those at once
 
 Which scenarios and behaviours are crossed is ``crash_scenarios.py``'s business.
@@ -13,22 +13,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
-from crash_process import LEASE_SECONDS, Point, Process
-from crash_scenarios import OK, Behaviour, Scenario
+from crash_behaviours import OK, Behaviour
+from crash_checks import check, check_exit
+from crash_live_checks import check_buffer, sessions_of
+from crash_live_pool import FUEL
+from crash_process import LEASE_SECONDS, Point, Process, Violation
+from crash_scenarios import Scenario
 from cycle_world import HOUR_MS, World
 from venue.faults import Faults
-from venue.orders import CONDITIONAL_KINDS
 
-from trading_runtime.core.errors import EXIT_DONE, EXIT_TEMPORARY, EXIT_UNKNOWN, StoreDamaged
-from trading_runtime.core.events import _KINDS as EVENT_KINDS
-from trading_runtime.core.events import event_from_json
-from trading_runtime.core.state import Event, State, apply, state_from_json
+from trading_runtime.core.errors import EXIT_DONE
+from trading_runtime.core.orders import client_order_id
 from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.report import CycleReport
-from trading_runtime.stores.journal import Journal
 
 # What every cycle and every case must keep to. A cycle waits at most for: the end of its bar (20 s), three orders whose
 # fate is asked for 20 s each and three attempts of a question that is not answered; measured, not reckoned.
@@ -39,185 +39,8 @@ SAFE_REASONS = frozenset({"slot_passed", "risk_not_allowed", "not_placed"})
 _CLOSED = ("done", "already_done", "nothing_new")
 
 
-class Violation(AssertionError):
-    """A promise was broken: ``check`` names which."""
-
-    def __init__(self, check: str, detail: str) -> None:
-        super().__init__(f"{check}: {detail}")
-        self.check = check
-
-
 class NotReachedError(Exception):
     """The process was to die at a point that it did not come to: it is not the program that the points are of."""
-
-
-# What holds whatever happened.
-
-
-def _events(world: World) -> Iterator[tuple[str, list[dict[str, Any]], dict[str, Any] | None]]:
-    """Yield (session, its events in order, the content of its first entry) for every session; StoreDamaged where the
-    chain of entries does not hold.
-    """
-    journal = Journal(world.documents, "main", world.strategy.__qualname__)
-    for session in journal.sessions():
-        entries = list(journal.entries(session))
-        events = [event for entry in entries if entry.kind == "events" for event in entry.content["events"]]
-        yield session, events, entries[0].content if entries else None
-
-
-def event_of(entry: dict[str, Any]) -> Event | None:
-    """The event of the book that a journal's entry tells, None for one that changes nothing in the book."""
-    kind = EVENT_KINDS.get(entry["event"])
-    if kind is None:
-        return None
-    return event_from_json({name: entry[name] for name in ("event", *kind.__slots__)})
-
-
-@dataclass
-class Baseline:
-    """What the venue held before the account was opened."""
-
-    money: int
-    held: dict[str, int]
-
-
-@lru_cache(maxsize=64)
-def _baseline(name: str) -> Baseline:
-    from crash_scenarios import SCENARIOS
-
-    scenario = SCENARIOS[name]
-    world = World(strategy=scenario.strategy, **dict(scenario.options))
-    return Baseline(world.money(), {symbol: world.held(symbol) for symbol in world.symbols})
-
-
-def check(scenario: Scenario, world: World) -> list[dict[str, Any]]:
-    """Raise Violation for the first promise about orders, book and journal that the world breaks; return all that the
-    journal tells.
-    """
-    account = world.kept()
-    accepted = [order for order in world.venue.accepted if order.parent is None]
-    for client_id, count in Counter(order.client_id for order in accepted).items():
-        if count > 1:
-            raise Violation("doubled order", f"the venue accepted {count} orders under {client_id}")
-    all_events: list[dict[str, Any]] = []
-    last: tuple[list[dict[str, Any]], dict[str, Any] | None] = ([], None)
-    try:
-        for session, events, first in _events(world):
-            all_events += events
-            if session == account.session:
-                last = (events, first)
-        if account.session is not None and account.head is not None:
-            journal = Journal(world.documents, "main", world.strategy.__qualname__)
-            if journal.entry(account.session, account.head[0]).hash != account.head[1]:
-                raise Violation("journal", "the head in the document is not the entry in the journal")
-    except StoreDamaged as damaged:
-        raise Violation("journal", str(damaged)) from damaged
-    all_events += account.unjournaled
-    numbers = [event["number"] for event in all_events]
-    if numbers != list(range(1, len(numbers) + 1)):
-        raise Violation("journal", f"the events are not numbered one by one: {numbers}")
-    planned = {event["order"]["order_id"]: event["order"] for event in all_events if event["event"] == "order_planned"}
-    triggered = {event["order_id"] for event in all_events if event["event"] == "watched_order_triggered"}
-    for order in accepted:
-        plan = planned.get(order.client_id)
-        if plan is None:
-            raise Violation("unplanned order", f"{order} was never planned")
-        there = (plan["symbol"], plan["side"], plan["quantity"])
-        kind = "stop/take_profit" if order.kind in CONDITIONAL_KINDS else order.kind.lower()
-        if order.client_id in triggered:
-            kind += "/stop/take_profit"
-        if there != (order.symbol, order.side, int(order.quantity * 10**8)) or plan["kind"] not in kind:
-            raise Violation("unplanned order", f"{order} is not what was planned: {plan}")
-    stuck = [record.order.order_id for record in account.in_phase("claimed", "planned")]
-    if stuck:
-        raise Violation("left open", f"{stuck} are planned or claimed although all is quiet")
-    trades = {
-        (symbol, str(trade.trade_id))
-        for symbol in world.symbols
-        for trade in world.account.trades.get(symbol, [])
-        if (trade.order.parent or trade.order).client_id in planned
-    }
-    booked = Counter((one["symbol"], one["trade_id"]) for one in all_events if one["event"] == "order_filled")
-    twice = [trade for trade, count in booked.items() if count > 1]
-    if twice:
-        raise Violation("fill booked twice", str(twice))
-    if set(booked) != trades:
-        missing, extra = trades - set(booked), set(booked) - trades
-        raise Violation("fills", f"not booked: {sorted(missing)}; booked, but there are none: {sorted(extra)}")
-    _check_amounts(scenario, world, account, all_events)
-    _check_replay(last[0] + account.unjournaled, last[1], account)
-    return all_events
-
-
-def _check_amounts(scenario: Scenario, world: World, account: Account, events: list[dict[str, Any]]) -> None:
-    state, baseline = account.state, _baseline(scenario.name)
-    for symbol in world.symbols:
-        book, there = state.quantity(symbol), world.held(symbol) - baseline.held[symbol]
-        if book != there:
-            raise Violation("position", f"{symbol}: the book holds {book} units, the venue {there}")
-    money = state.cash - world.start_cash - state.flows
-    paid_outside = sum(
-        event["amount"] for event in events if event["event"] == "cash_moved"
-    )  # fees in BNB: in the book as a flow, at the venue not in the quote's balance
-    if world.market.is_perpetual:
-        money += sum(position.cost for position in state.positions.values())
-    there = world.money() - baseline.money
-    if money + paid_outside != there:
-        raise Violation("cash", f"the book's money changed by {money + paid_outside}, the venue's by {there}")
-
-
-def _all_events(world: World, account: Account) -> list[dict[str, Any]]:
-    found = [event for _, events, _ in _events(world) for event in events]
-    return found + account.unjournaled
-
-
-def _check_replay(events: list[dict[str, Any]], first: dict[str, Any] | None, account: Account) -> None:
-    if first is None:
-        raise Violation("replay", "the session has no first entry")
-    state: State = state_from_json(first["state"])
-    for entry in events:
-        event = event_of(entry)
-        if event is not None:
-            state = apply(state, event)
-    if state.to_json() != account.state.to_json():
-        book = account.state.to_json()
-        raise Violation("replay", f"the journal's events come to {state.to_json()}, the book is {book}")
-
-
-def check_exit(world: World, report: CycleReport, *, is_overtaken: bool = False) -> None:
-    """The exit code of a cycle that ran to its end, held against store and venue as they are right after it; of one
-    that others overtook, 76 may be out of date.
-    """
-    if report.status == "not_mine":
-        if report.exit_code != EXIT_DONE:
-            raise Violation("exit code", f"the loser ends with {report.exit_code}")
-        return
-    try:
-        account = world.kept()
-    except AssertionError:
-        if report.sent:
-            raise Violation("exit code", "orders were sent before there was an account") from None
-        return
-    claimed = [record.order.order_id for record in account.in_phase("claimed")]
-    doubtful = [record.order.order_id for record in account.in_phase("open")]
-    if claimed and report.exit_code != EXIT_UNKNOWN:
-        raise Violation("exit code", f"{claimed} claimed, exit code {report.exit_code} ({report.reason})")
-    is_certain = not claimed and not doubtful and not report.sent and not is_overtaken
-    if report.exit_code == EXIT_UNKNOWN and is_certain:
-        raise Violation("exit code", f"76 although nothing is in doubt: {report.reason}")
-    if report.exit_code == EXIT_TEMPORARY:
-        known = set(account.records) | set(account.state.orders)
-        known |= {event.get("order_id", "") for event in _all_events(world, account)}
-        booked = {
-            (event["symbol"], event["trade_id"])
-            for event in _all_events(world, account)
-            if event["event"] == "order_filled"
-        }
-        for order in world.venue.accepted:
-            own = order.parent or order
-            filled = {(own.symbol, str(trade.trade_id)) for trade in own.trades}
-            if own.client_id not in known or (own.client_id not in account.records and not filled <= booked):
-                raise Violation("exit code", f"75 ({report.reason}), but {own} was sent and is not accounted for")
 
 
 @dataclass
@@ -235,7 +58,7 @@ class Ran:
 def what_ran(world: World, reports: list[CycleReport], events: list[dict[str, Any]]) -> Ran:
     """Gather what a case came to; ``events`` are all that the journal tells."""
     account = world.kept()
-    safe = {
+    safe = _refused(world) | {
         event["order_id"]: event["reason"]
         for event in events
         if event["event"] == "order_not_placed"
@@ -249,11 +72,32 @@ def what_ran(world: World, reports: list[CycleReport], events: list[dict[str, An
     return Ran(account, executed, reports, safe, events)
 
 
+# Gates that refuse because of what was known of the account at that moment, not of what was wanted.
+_GATES_OF_RISK = ("control", "risk_state", "breakers", "data_quality")
+
+
+def _refused(world: World) -> dict[str, str]:
+    """Orders that were wanted and not planned, because the account could not be seen to be whole."""
+    if not world.job_options:
+        return {}
+    name = world.strategy.__qualname__
+    return {
+        client_order_id("main", name, refusal["symbol"], decision.slot, refusal["leg"]): "risk_not_allowed"
+        for recorded in sessions_of(world)
+        for decision in recorded.decisions()
+        if not decision.superseded
+        for refusal in decision.decision["refusals"]
+        if refusal["gate"] in _GATES_OF_RISK and refusal["symbol"]
+    }
+
+
 def is_quiet(world: World, report: CycleReport) -> bool:
     """Whether nothing is left to do or to learn in this slot."""
     if report.status not in _CLOSED:
         return False
     account = world.kept()
+    if account.earn or any(note["event"] == "treasury_stopped" for note in report.notes):
+        return False
     return not account.in_phase("planned", "claimed") and not any(
         record.order.kind == "market" or not record.is_booked or record.cancel for record in account.in_phase("open")
     )
@@ -325,6 +169,8 @@ def check_outcome(scenario: Scenario, behaviour: Behaviour, ran: Ran) -> str:
     if _comparable(ran.account, where=False) == _comparable(reference.account, where=False):
         # An attempt was spent on a claim that nobody sent: what protects is watched by the runtime, and not lost.
         return "protection is watched"
+    if _is_decided_blind(scenario, ran):
+        return "decided before savings answered"
     left_out = {name: reason for name, reason in ran.safe.items() if reference.safe.get(name) != reason}
     dropped = {name for name, reason in left_out.items() if reason in SAFE_REASONS}
     orders = {record.order.order_id: record.order for record in ran.account.records.values()}
@@ -346,6 +192,30 @@ def check_outcome(scenario: Scenario, behaviour: Behaviour, ran: Ran) -> str:
     return "left out: " + ", ".join(sorted({left_out[name] for name in dropped}))
 
 
+def _is_decided_blind(scenario: Scenario, ran: Ran) -> bool:
+    """Whether the slot was decided while nobody answered about savings and flows: then by what was known before. What
+    was planned so must have been done all the same, or be left out for a reason.
+    """
+    is_blind = False
+    for event in ran.events:
+        if event["event"] == "treasury_stopped":
+            is_blind = True
+        elif event["event"] == "slot_decided":
+            if event["slot"] == scenario.slot:
+                break
+            is_blind = False
+    if not is_blind:
+        return False
+    for event in ran.events:
+        order = event["order"] if event["event"] == "order_planned" else None
+        if order is None or order["slot"] != scenario.slot or order["order_id"] in ran.safe:
+            continue
+        mine = ran.executed.get(order["order_id"], Decimal(0))
+        if int(mine * 10**8) != order["quantity"]:
+            raise Violation("outcome", f"{order['order_id']} executed {mine}, planned {order['quantity']} units")
+    return True
+
+
 def _comparable(account: Account, *, where: bool = True) -> dict[str, Any]:
     """What must be the same in the end. Protection that was placed in parts, as fills became known, counts in sum;
     without ``where`` it does not matter who keeps it, the exchange or the runtime.
@@ -359,6 +229,9 @@ def _comparable(account: Account, *, where: bool = True) -> dict[str, Any]:
         resting[key] += order.quantity - record.booked
     in_book = {(order.symbol, order.kind, order.side, order.price) for order in account.state.orders.values()}
     content["positions"] = sorted(content["positions"], key=lambda position: str(position["symbol"]))
+    for position in content["positions"]:
+        if position["symbol"] == FUEL:  # how a fee's coins are split between cost and profit is rounded at each fee
+            position["cost"] -= position.pop("realised")
     content["orders"] = sorted(resting.items(), key=str)
     content["in_book"] = sorted(in_book, key=str) if where else []
     content["quarantine"] = account.quarantine
@@ -390,11 +263,20 @@ def play_crash(scenario: Scenario, behaviour: Behaviour, number: int, *, same_ho
         world.to_slot(slot)
         behaviour.start(world)
     reports = until_quiet(world, faults, slot, "one" if same_holder else "two")
+    _let_arrive(scenario, world)
     ran = what_ran(world, reports, check(scenario, world))
+    if scenario.has_savings and behaviour is OK:
+        check_buffer(world)
     if next_slot:
         return check_next_slot(scenario, behaviour, ran)
     ended = check_outcome(scenario, behaviour, ran)
     return f"{ended}, {len(reports)}"
+
+
+def _let_arrive(scenario: Scenario, world: World) -> None:
+    """Let what was sent and is late come to the venue: a movement of savings that nobody waited for."""
+    if scenario.has_savings:
+        world.clock.sleep(10.0)
 
 
 def check_next_slot(scenario: Scenario, behaviour: Behaviour, ran: Ran) -> str:
@@ -450,6 +332,7 @@ def play_pause(
     if behaviour is OK and report.exit_code != EXIT_DONE:
         raise Violation("exit code", f"the one that was overtaken ends with {report.exit_code}: {report.reason}")
     reports = until_quiet(world, faults, scenario.slot, "last")
+    _let_arrive(scenario, world)
     ran = what_ran(world, reports, check(scenario, world))
     return f"{check_outcome(scenario, behaviour, ran)}, {report.status}"
 
@@ -464,6 +347,23 @@ class Chosen(NamedTuple):
     play: Callable[[], str]
 
 
+def _chosen(scenario: Scenario, behaviours: list[Behaviour], every: int) -> Iterator[tuple[int, Behaviour, Point]]:
+    """Yield (number of the behaviour, behaviour, point): every point of the run without faults, of the others only
+    every ``every``-th next to something that others can see. Of a thin scenario only such points, and of bad behaviours
+    fewer, unless ``every`` is 1.
+    """
+    step = every * scenario.thin if every > 1 else 1
+    is_thin = step > every
+    for index, behaviour in enumerate(behaviours):
+        for point in undisturbed(scenario, behaviour).points:
+            if behaviour is OK:
+                is_chosen = point.is_effect or not is_thin
+            else:
+                is_chosen = point.is_effect and (point.number + index) % step == 0
+            if is_chosen:
+                yield index, behaviour, point
+
+
 def crash_cases(scenario: Scenario, behaviours: list[Behaviour], *, every: int = 1) -> Iterator[Chosen]:
     """Yield a crash at every point of the undisturbed run; under a bad behaviour at every ``every``-th point next to
     something that others can see, a different one for each behaviour.
@@ -471,21 +371,20 @@ def crash_cases(scenario: Scenario, behaviours: list[Behaviour], *, every: int =
     The next process comes at once under the same name, or under another one that waits for the lease; every third case
     is played a second time with nobody there before the next slot.
     """
-    for index, behaviour in enumerate(behaviours):
-        for point in undisturbed(scenario, behaviour).points:
-            if behaviour is not OK and (not point.is_effect or (point.number + index) % every):
-                continue
-            same = bool((point.number + index) % 2)
-            slots = (False, True) if behaviour is OK or (point.number + index) % (3 * every) == 0 else (False,)
-            for next_slot in slots:
-                told = f"{'same' if same else 'another'} holder, {'next' if next_slot else 'same'} slot"
-                yield Chosen(
-                    "crash",
-                    behaviour.name,
-                    point,
-                    told,
-                    partial(play_crash, scenario, behaviour, point.number, same_holder=same, next_slot=next_slot),
-                )
+    for index, behaviour, point in _chosen(scenario, behaviours, every):
+        number = point.number + index
+        step = every * scenario.thin if every > 1 else 1
+        same = bool((number // step if step % 2 == 0 and behaviour is not OK else number) % 2)
+        slots = (False, True) if behaviour is OK or number % (3 * step) == 0 else (False,)
+        for next_slot in slots:
+            told = f"{'same' if same else 'another'} holder, {'next' if next_slot else 'same'} slot"
+            yield Chosen(
+                "crash",
+                behaviour.name,
+                point,
+                told,
+                partial(play_crash, scenario, behaviour, point.number, same_holder=same, next_slot=next_slot),
+            )
 
 
 # (seconds of the pause, seconds of the lease, other processes): the lease runs out at once, or in its own good time.
@@ -494,27 +393,24 @@ PAUSES = ((2.0, 1.0, 1), (0.1, 0.05, 2), (61.0, 60.0, 1))
 
 def pause_cases(scenario: Scenario, behaviours: list[Behaviour], *, every: int = 1) -> Iterator[Chosen]:
     """Yield a pause at every point of the undisturbed run, and as ``crash_cases`` does under bad behaviours."""
-    for index, behaviour in enumerate(behaviours):
-        for point in undisturbed(scenario, behaviour).points:
-            if behaviour is not OK and (not point.is_effect or (point.number + index) % every):
-                continue
-            pauses = PAUSES if every == 1 else (PAUSES[(point.number // every + index) % len(PAUSES)],)
-            for seconds, lease_seconds, others in pauses:
-                yield Chosen(
-                    "pause",
-                    behaviour.name,
-                    point,
-                    f"{seconds} s, lease {lease_seconds} s, {others} other(s)",
-                    partial(
-                        play_pause,
-                        scenario,
-                        behaviour,
-                        point.number,
-                        pause_seconds=seconds,
-                        lease_seconds=lease_seconds,
-                        others=others,
-                    ),
-                )
+    for index, behaviour, point in _chosen(scenario, behaviours, every):
+        pauses = PAUSES if every == 1 else (PAUSES[(point.number // every + index) % len(PAUSES)],)
+        for seconds, lease_seconds, others in pauses:
+            yield Chosen(
+                "pause",
+                behaviour.name,
+                point,
+                f"{seconds} s, lease {lease_seconds} s, {others} other(s)",
+                partial(
+                    play_pause,
+                    scenario,
+                    behaviour,
+                    point.number,
+                    pause_seconds=seconds,
+                    lease_seconds=lease_seconds,
+                    others=others,
+                ),
+            )
 
 
 def failures(scenario: Scenario, cases: Iterable[Chosen], most: int = 3) -> list[str]:

@@ -20,7 +20,15 @@ from trading_runtime.cycle.run import run_cycle
 from trading_runtime.stores.documents import Document, Documents
 
 LEASE_SECONDS = 60.0
-_EFFECTS = ("create", "replace", "place", "cancel")
+_EFFECTS = ("create", "replace", "place", "cancel", "move_earn")
+
+
+class Violation(AssertionError):
+    """A promise was broken: ``check`` names which."""
+
+    def __init__(self, check: str, detail: str) -> None:
+        super().__init__(f"{check}: {detail}")
+        self.check = check
 
 
 class Killed(BaseException):
@@ -158,7 +166,8 @@ def _write_name(path: str, content: bytes) -> str:
     if kind == "state":
         phases = Counter(record["phase"] for record in value["state"]["records"])
         told = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
-        return f"state ({told or 'nothing open'})"
+        moves = [f"{one['kind']} {one['phase']}" for one in value["state"]["earn"]]
+        return f"state ({', '.join([told, *moves] if told else moves) or 'nothing open'})"
     if kind == "journal":
         return f"journal ({value['kind']})" if "kind" in value else "journal (new session)"
     if kind == "leases":

@@ -1,4 +1,4 @@
-"""What the crash matrix is made of: scenarios (a strategy and the slot under test) and the exchange's behaviours."""
+"""The scenarios of the crash matrix: a strategy and the slot under test, and which behaviours each is crossed with."""
 
 from __future__ import annotations
 
@@ -6,24 +6,37 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from cycle_world import HOUR_MS, START_MS, Alternate, Bracket, World
-from venue.faults import (
-    Fate,
-    error,
-    late_request,
-    late_trades,
-    late_visibility,
-    lost_answer,
-    lost_request,
-    partial,
-    slow_answer,
+from crash_behaviours import (
+    OK,
+    Behaviour,
+    behaviours_called,
+    cancel_behaviours,
+    place_behaviours,
+    question_behaviours,
 )
+from crash_live_pool import (
+    ETH,
+    FAIR,
+    LTC,
+    SOL,
+    XRP,
+    a_little_comes,
+    flows_come_and_go,
+    live_pool,
+    publish_next,
+)
+from cycle_world import HOUR_MS, START_MS, Alternate, Bracket, World
+from venue.faults import partial
 
 from trading_runtime.core.intents import cancel, limit, market, stop, take_profit, target
 from trading_runtime.core.strategy import Inputs, Proposal, Strategy
+from trading_runtime.cycle.account import Account
+from trading_runtime.strategies.crypto_live_pool_rotation import CryptoLivePoolRotation
 
 PERPETUAL = "BTC/USDT:USDT"
 SECOND = "ETH/USDT"
+# A cycle of the live pool has three times the points of others, each of which takes three times as long.
+LIVE_THIN = 2
 
 
 class Flip(Strategy):
@@ -88,7 +101,8 @@ class Both(Strategy):
 
 class Scenario(NamedTuple):
     """A strategy at one slot: ``warm`` slots are worked undisturbed before it; ``between`` is done to the world before
-    the slot under test begins.
+    the slot under test begins. ``thin``: of the points only every so-many-th is played in `make test`; ``meets`` are
+    the groups of behaviours that it is crossed with, all that there are where it is empty.
     """
 
     name: str
@@ -96,6 +110,12 @@ class Scenario(NamedTuple):
     warm: int
     options: Mapping[str, Any] = {}
     between: Callable[[World], None] | None = None
+    thin: int = 1
+    meets: tuple[str, ...] = ()
+
+    @property
+    def has_savings(self) -> bool:
+        return self.strategy is CryptoLivePoolRotation
 
     @property
     def slot(self) -> int:
@@ -104,6 +124,16 @@ class Scenario(NamedTuple):
     def begin(self) -> World:
         """A world of its own at the slot under test."""
         return _begun(self.name).copy()
+
+
+def _live(
+    name: str,
+    warm: int,
+    options: Mapping[str, Any],
+    meets: tuple[str, ...],
+    between: Callable[[World], None] | None = None,
+) -> Scenario:
+    return Scenario(f"live pool: {name}", CryptoLivePoolRotation, warm, options, between, LIVE_THIN, meets)
 
 
 def _fill_a_part_of_the_bid(world: World) -> None:
@@ -115,6 +145,45 @@ def _fill_a_part_of_the_bid(world: World) -> None:
     world.venue.set_price(world.symbol, order.price)
     world.venue.set_price(world.symbol, price)
 
+
+_HELD = (ETH, SOL)
+_NOBODY: tuple[str, ...] = ()
+_LIVE_POOL = (
+    _live(
+        "entries and a BTC buy, then the rest is saved", 0, live_pool({0: _HELD}, ETH, SOL, XRP),
+        ("order", "third order, few", "movement, few", "savings"),
+    ),
+    _live(
+        "each buy has its money taken out of savings", 1,
+        live_pool({0: _NOBODY, 1: _HELD}, ETH, SOL, XRP, cash="60", savings="1940"),
+        ("movement", "second movement, few", "order, few", "savings"),
+    ),
+    _live(
+        "entries beside a top-up of the fuel that pays their fees", 0,
+        live_pool({0: _HELD}, ETH, SOL, XRP, fuel=True, pays_in_bnb=True, free={"BNB": "0.02"}),
+        ("fourth order", "order, few", "questions"),
+    ),
+    _live(
+        "rotation: one retired, another bought, the rest is saved", 2,
+        live_pool({0: _HELD, 2: (SOL, LTC)}, ETH, SOL, XRP, LTC),
+        ("order, few", "second order", "movement, few"), publish_next,
+    ),
+    _live(
+        "the breaker sells two and latches", 2,
+        live_pool({0: _HELD}, ETH, SOL, XRP, falls={ETH: (2, 0.92), SOL: (2, 0.93)}),
+        ("order", "second order, few", "movement, few", "savings"),
+    ),
+    _live(
+        "a deposit, a withdrawal and interest beside entries", 1,
+        live_pool({0: _NOBODY, 1: _HELD}, ETH, SOL, XRP, savings="500", savings_rate="0.05"),
+        ("order, few", "movement, few", "savings", "questions"), flows_come_and_go,
+    ),
+    _live(
+        "a quiet slot saves what came in", 1,
+        live_pool({0: _NOBODY}, ETH, SOL, XRP, ahr999=FAIR),
+        ("movement", "savings"), a_little_comes,
+    ),
+)  # fmt: skip
 
 SCENARIOS = {
     one.name: one
@@ -135,6 +204,7 @@ SCENARIOS = {
         Scenario("cancel and replace", Follow, 1),
         Scenario("two symbols bought at once", Both, 0, {"others": (SECOND,)}),
         Scenario("two symbols, one sold for the other", Rotate, 1, {"others": (SECOND,)}),
+        *_LIVE_POOL,
     )
 }
 
@@ -154,128 +224,18 @@ def _begun(name: str) -> World:
     return world
 
 
-class Behaviour(NamedTuple):
-    """What the exchange does to some of the requests, by kind and number.
-
-    ``ticks``: the market goes on trading, so that what fills in parts goes on filling.
-    """
-
-    name: str
-    script: Mapping[tuple[str, int], Fate]
-    ticks: bool = False
-
-    def start(self, world: World) -> None:
-        if self.ticks:
-            now = world.clock.now_ms()
-            for second in range(2, 122, 4):
-                world.clock.at(now + second * 1000, world.venue.tick)
-
-
-class _Place(NamedTuple):
-    name: str
-    fates: tuple[Fate, ...]
-    ticks: bool = False
-
-
-_PLACE = (
-    _Place("request lost", (lost_request(),)),
-    _Place("request lost twice", (lost_request(), lost_request())),
-    _Place("request lost until the attempts run out", (lost_request(), lost_request(), lost_request())),
-    _Place("answer lost", (lost_answer(),)),
-    _Place("request late, within its window", (late_request(2000),)),
-    _Place("request late, at the end of its window", (late_request(5000),)),
-    _Place("request late, after its window", (late_request(5001),)),
-    _Place("request late and then invisible", (late_request(4900)._replace(invisible_ms=2900),)),
-    _Place("request late, its repetition lost", (late_request(6000), lost_answer())),
-    _Place("answer slow", (slow_answer(500),)),
-    _Place("answer slower than the client waits", (slow_answer(2000),)),
-    _Place("-1007, executed", (error(504, -1007, executed=True),)),
-    _Place("-1007, not executed", (error(504, -1007),)),
-    _Place("500, executed", (error(500, executed=True),)),
-    _Place("500, not executed", (error(500),)),
-    _Place("502, executed", (error(502, executed=True),)),
-    _Place("503, not executed", (error(503),)),
-    _Place("504, executed, no JSON", (error(504, executed=True),)),
-    _Place("429, Retry-After 2", (error(429, -1003, retry_seconds=2),)),
-    _Place("418, Retry-After 60", (error(418, -1003, retry_seconds=60),)),
-    _Place("-1021", (error(400, -1021),)),
-    _Place("-2010", (error(400, -2010),)),
-    _Place("-1015", (error(429, -1015),)),
-    _Place("order visible late", (late_visibility(2000),)),
-    _Place("order visible as late as allowed", (late_visibility(7900),)),
-    _Place("answer lost, order visible late", (lost_answer()._replace(invisible_ms=6900),)),
-    _Place("fills visible late", (late_trades(3000),)),
-    _Place("answer lost, fills visible late", (lost_answer()._replace(trades_late_ms=4000),)),
-    _Place("fills in parts", (partial("0.25", "0.25"),), True),
-    _Place("answer lost, fills in parts", (lost_answer()._replace(fractions=partial("0.5").fractions),), True),
-    _Place("partly filled, the rest expires", (partial("0.5", rest_expires=True),)),
-    _Place(
-        "answer lost, partly filled, the rest expires",
-        (lost_answer()._replace(fractions=partial("0.5").fractions, rest_expires=True),),
-    ),
-)
-_CANCEL = (
-    ("request lost", lost_request()),
-    ("answer lost", lost_answer()),
-    ("request late, within its window", late_request(2000)),
-    ("request late, after its window", late_request(6000)),
-    ("answer slow", slow_answer(500)),
-    ("-1007, executed", error(504, -1007, executed=True)),
-    ("-1007, not executed", error(504, -1007)),
-    ("500, executed", error(500, executed=True)),
-    ("503, not executed", error(503)),
-    ("429, Retry-After 2", error(429, -1003, retry_seconds=2)),
-    ("418, Retry-After 60", error(418, -1003, retry_seconds=60)),
-    ("-1021", error(400, -1021)),
-)
-_ANSWERS_MISSING = 3  # a question is asked that often before it counts as not answered
-
-OK = Behaviour("ok", {})
-
-
-def place_behaviours(number: int = 0) -> list[Behaviour]:
-    """What may happen to the order that is sent as the ``number``-th."""
-    which = ("order", "second order", "third order")[number]
-    return [
-        Behaviour(
-            f"{which}: {one.name}",
-            {("place", number + index): fate for index, fate in enumerate(one.fates)},
-            one.ticks,
-        )
-        for one in _PLACE
-    ]
-
-
-def cancel_behaviours() -> list[Behaviour]:
-    return [Behaviour(f"cancel: {name}", {("cancel", 0): fate}) for name, fate in _CANCEL]
-
-
-def question_behaviours() -> list[Behaviour]:
-    """A question that is never answered, one that is answered at the second attempt, and a pair with a lost answer."""
-    kinds = ("order", "trades", "balances", "open_orders", "positions", "markets", "bars", "time")
-    found = [
-        Behaviour(f"{kind}: not answered", {(kind, number): lost_request() for number in range(_ANSWERS_MISSING)})
-        for kind in kinds
-    ]
-    found.append(Behaviour("order: 503, then answered", {("order", 0): error(503)}))
-    found.append(Behaviour("trades: 429, then answered", {("trades", 0): error(429, -1003, retry_seconds=3)}))
-    found.append(
-        Behaviour(
-            "answer lost, and nobody says what became of the order",
-            {("place", 0): lost_answer(), **{("order", number): lost_request() for number in range(6)}},
-        )
-    )
-    found.append(
-        Behaviour(
-            "request lost, and nobody says what became of the order",
-            {("place", 0): lost_request(), **{("order", number): error(500) for number in range(6)}},
-        )
-    )
-    return found
+@lru_cache(maxsize=64)
+def account_before(name: str) -> Account | None:
+    """The account as it is before the slot under test; None where that slot opens it."""
+    return _begun(name).kept() if SCENARIOS[name].warm else None
 
 
 def behaviours_of(scenario: Scenario) -> list[Behaviour]:
-    """All behaviours that reach the scenario: orders and cancels that it does not send are left out."""
+    """All behaviours that reach the scenario: orders and cancels that it does not send are left out. A scenario that
+    names groups meets those.
+    """
+    if scenario.meets:
+        return [OK, *(one for name in scenario.meets for one in behaviours_called(name))]
     sent = _sent(scenario.name)
     found = [OK]
     for number in range(min(sent[0], 3)):

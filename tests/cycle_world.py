@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from decimal import Decimal
 from functools import lru_cache
@@ -17,10 +18,14 @@ from venue.faults import Faults
 from venue.market import VenueMarket
 from venue.model import Venue
 from venue.port import VenueExchange
+from venue.savings import VenueProduct, total_of
 
+from trading_runtime.artifacts.ladder import Ladder
+from trading_runtime.artifacts.payload import PayloadRules
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.intents import close, limit, market, stop, take_profit, target
 from trading_runtime.core.strategy import Inputs, Permissions, Proposal, Strategy
+from trading_runtime.core.timeframes import iso_time
 from trading_runtime.cycle.account import Account, account_from_json
 from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Stores
@@ -32,6 +37,7 @@ from trading_runtime.stores.documents import Documents
 from trading_runtime.stores.journal import Journal
 from trading_runtime.stores.lease import Lease
 from trading_runtime.stores.memory import MemoryDocuments
+from trading_runtime.stores.published import DocumentsPublished, publish
 from trading_runtime.stores.state_store import StateStore
 from trading_runtime.telemetry.log import EventLog
 
@@ -39,6 +45,9 @@ HOUR_MS = 3_600_000
 START_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 SYMBOL = "BTC/USDT"
 UNIT = 10**8
+# Where upstream publishes, and the first prices of a world's symbols in their order.
+COLLECTION, DOCUMENT = "strategy", "CRYPTO_LIVE_POOL_ROTATION_LIVE_POOL"
+PRICES = (30_000.0, 2_000.0, 100.0, 60.0, 400.0, 250.0, 80.0, 120.0)
 
 _QUIET = EventLog(level="off")
 
@@ -98,11 +107,23 @@ class Resting(Strategy):
 
 
 @lru_cache(maxsize=64)
-def walk_bars(symbol: str = SYMBOL, count: int = 200, seed: int = 7, start: float = 30_000.0) -> Bars:
+def walk_bars(
+    symbol: str = SYMBOL,
+    count: int = 200,
+    seed: int = 7,
+    start: float = 30_000.0,
+    fall: tuple[int, float] | None = None,
+) -> Bars:
+    """Candles from 50 hours before START_MS on; ``fall`` is an hour after it and the factor of all prices from its
+    close on.
+    """
     random = Random(f"walk {seed}")
     closes = [start]
     for _ in range(count):
         closes.append(round(closes[-1] * (1.0 + (random.random() - 0.5) * 0.02), 2))
+    if fall is not None:
+        first = 50 + fall[0]
+        closes[first:] = [round(close * fall[1], 2) for close in closes[first:]]
     opens, ends = np.array(closes[:-1]), np.array(closes[1:])
     high = np.round(np.maximum(opens, ends) * 1.004, 2)
     low = np.round(np.minimum(opens, ends) * 0.996, 2)
@@ -121,7 +142,15 @@ def _identity(kind: Any) -> dict[str, Any]:
 
 
 class World:
-    """One venue, one store, one clock, as many processes as wanted."""
+    """One venue, one store, one clock, as many processes as wanted.
+
+    others       symbols that have a market beside ``symbol``; ``configured`` are those of the settings, by default all
+    falls        symbol -> hour after START_MS and the factor of all its prices from that hour's close on
+    savings      quote money that is in the flexible product already, None: there is no product; ``savings_rate`` a year
+    job_options  what every job has beyond the usual
+    pool         what is published at the beginning, by official names; None: the strategy consumes no publication
+    columns      the columns of a slot, in place of computed ones
+    """
 
     def __init__(
         self,
@@ -135,13 +164,24 @@ class World:
         seed: int = 7,
         pays_in_bnb: bool = False,
         venue_options: dict[str, Any] | None = None,
+        configured: tuple[str, ...] | None = None,
+        bars_count: int = 200,
+        falls: Mapping[str, tuple[int, float]] | None = None,
+        savings: str | None = None,
+        savings_rate: str = "0",
+        job_options: Mapping[str, Any] | None = None,
+        pool: Sequence[str] | None = None,
+        pool_rules: PayloadRules | None = None,
+        pool_days_max: int = 90,
+        columns: Callable[[World, int], Mapping[str, Any]] | None = None,
     ) -> None:
         self.symbol = symbol
         self.symbols = (symbol, *others)
+        self.configured = self.symbols if configured is None else configured
         self.clock = VirtualClock(START_MS + 2_000)
-        starts = (30_000.0, 2_000.0, 100.0)
         self.all_bars = {
-            name: walk_bars(name, seed=seed + number, start=starts[number]) for number, name in enumerate(self.symbols)
+            name: walk_bars(name, bars_count, seed + number, PRICES[number], (falls or {}).get(name))
+            for number, name in enumerate(self.symbols)
         }
         self.bars = self.all_bars[symbol]
         markets = [VenueMarket(name, self._price_at(START_MS, name), **(venue_options or {})) for name in self.symbols]
@@ -152,7 +192,7 @@ class World:
         else:
             spot = {quote: cash, **({"BNB": "10"} if pays_in_bnb else {}), **(free or {})}
             self.account = VenueAccount("main", pays_fees_in_bnb=pays_in_bnb, spot=spot)
-            if pays_in_bnb:
+            if pays_in_bnb and f"BNB/{quote}" not in self.symbols:
                 markets.append(VenueMarket(f"BNB/{quote}", "500"))
         self.venue = Venue(self.clock.now_ms, markets, [self.account])
         for bars in self.all_bars.values():
@@ -160,6 +200,29 @@ class World:
         self.documents: Documents = documents if documents is not None else MemoryDocuments()
         self.strategy = strategy
         self.start_cash = 50_000 * UNIT
+        self.job_options = dict(job_options or {})
+        self.columns, self.pool_rules, self.pool_days_max = columns, pool_rules, pool_days_max
+        if savings is not None:
+            self.venue.savings.offer(VenueProduct(quote, yearly_rate=savings_rate))
+            if Decimal(savings):
+                self.account.free[quote] += Decimal(savings)
+                self.venue.savings.move("main", "subscribe", f"{quote}001", Decimal(savings))
+                self.account.earn_records.clear()
+                self.account.earned_at.clear()
+        if self.job_options.get("has_all_funds"):
+            self.start_cash = self.money()
+        if pool is not None:
+            self.pool_rules = pool_rules or PayloadRules(expected_size=len(pool))
+            self.publish(pool)
+
+    def publish(self, symbols: Sequence[str], *, as_of_date: str | None = None, **fields: Any) -> None:
+        """Let upstream publish a pool of these official symbols, by default of today."""
+        date = iso_time(self.clock.now_ms())[:10] if as_of_date is None else as_of_date
+        payload = {
+            "as_of_date": date, "version": f"{date}-core_major", "mode": "core_major", "pool_size": len(symbols),
+            "symbols": list(symbols), "source_project": "upstream", **fields,
+        }  # fmt: skip
+        publish(self.documents, COLLECTION, DOCUMENT, json.dumps(payload).encode())
 
     def copy(self) -> World:
         """Another world in the same state, sharing nothing that changes; only where the documents are in memory and
@@ -218,7 +281,7 @@ class World:
             mode=mode,
             account="main",
             strategy=self.strategy(),
-            symbols=self.symbols,
+            symbols=self.configured,
             timeframe="1h",
             start_cash=self.start_cash,
             exchange=exchange if exchange is not None else self.exchange(),
@@ -228,8 +291,17 @@ class World:
             log=_QUIET,
             identity=self.identity(),
             permissions=Permissions(short=self.market.is_perpetual),
-            **options,
+            **{**self._job_options(kept), **options},
         )
+
+    def _job_options(self, documents: Documents) -> dict[str, Any]:
+        found = dict(self.job_options)
+        if self.columns is not None:
+            found["columns"] = self.columns(self, self.clock.now_ms() // HOUR_MS * HOUR_MS)
+        if self.pool_rules is not None:
+            upstream = DocumentsPublished(documents, COLLECTION, DOCUMENT)
+            found["publications"] = Ladder(self.pool_rules, self.pool_days_max, upstream)
+        return found
 
     def identity(self) -> dict[str, Any]:
         """What a session is of, as the settings would say it."""
@@ -256,8 +328,9 @@ class World:
         return int(total * UNIT)
 
     def money(self) -> int:
-        """Quote units that the venue says the account has: free and locked, or its wallet."""
+        """Quote units that the venue says the account has: free, locked and in savings, or its wallet."""
         account, quote = self.account, self.market.quote
         if self.market.is_perpetual:
             return int(account.wallet[quote] * UNIT)
-        return int((account.free[quote] + account.locked.get(quote, Decimal(0))) * UNIT)
+        self.venue.savings.settle(account.name)
+        return int(total_of(account, quote, self.clock.now_ms()) * UNIT)

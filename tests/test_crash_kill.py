@@ -11,22 +11,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from crash_matrix import Violation, check, check_outcome, what_ran
-from crash_scenarios import OK, SCENARIOS
-from cycle_world import START_MS, Alternate, World
+from crash_behaviours import OK
+from crash_checks import check
+from crash_matrix import check_outcome, undisturbed, what_ran
+from crash_process import Violation
+from crash_scenarios import SCENARIOS, Scenario
+from cycle_world import START_MS, World
 from venue.binance_server import BinanceServer
 from venue.clock import RealClock
 
 from trading_runtime.stores.sqlite import SqliteDocuments
 
 WORKER = Path(__file__).parent / "crash_kill_worker.py"
-AT_ONCE = 6
+AT_ONCE = 8  # they mostly wait
 CYCLES_MAX = 4
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked and killed as POSIX knows it")
@@ -57,16 +61,19 @@ class Worker:
 class Place:
     """A venue over HTTP whose clock says that the first slot has just begun, and a store of its own."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.store = folder / f"{name}.db"
-        self.world = World(strategy=Alternate)
+    def __init__(self, folder: Path, name: str, scenario: Scenario) -> None:
+        self.store, self.scenario = folder / f"{name}.db", scenario
+        documents = SqliteDocuments(self.store)
+        self.world = World(strategy=scenario.strategy, documents=documents, **scenario.options)
+        documents.close()
         self.clock = RealClock(START_MS + 2_000 - time.time_ns() // 1_000_000)
-        self.world.venue.now_ms = self.clock.now_ms
+        self.world.venue.now_ms = self.world.venue.savings.now_ms = self.clock.now_ms
         self.server = BinanceServer(self.world.venue, clock=self.clock)
 
     def run(self, worker: Worker, holder: str, kill_at: int | None) -> dict[str, Any]:
         return worker.run(
             {
+                "scenario": self.scenario.name,
                 "store": str(self.store),
                 "url": self.server.url,
                 "key": self.world.account.api_key,
@@ -91,22 +98,42 @@ class Place:
         """What holds in every case of the matrix holds here, on what is in the file."""
         self.world.documents = SqliteDocuments(self.store)
         try:
-            scenario = SCENARIOS["first cycle, entry by market order"]
-            check_outcome(scenario, OK, what_ran(self.world, [], check(scenario, self.world)))
+            check_outcome(self.scenario, OK, what_ran(self.world, [], check(self.scenario, self.world)))
         finally:
             self.world.documents.close()
 
 
-def test_a_process_that_is_killed_at_any_point_doubles_nothing_and_loses_nothing(tmp_path: Path) -> None:
+# Of a cycle with many points: before each write, and on both sides of what is sent. After a write is before the next.
+_FEW = ("before create", "before replace", "before place", "after place", "before move_earn", "after move_earn")
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[list[Worker]]:
+    started = [Worker() for _ in range(AT_ONCE)]
+    yield started
+    for worker in started:
+        worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "only"),
+    [
+        ("first cycle, entry by market order", ()),
+        ("live pool: entries and a BTC buy, then the rest is saved", _FEW),
+    ],
+)
+def test_a_process_that_is_killed_at_any_point_doubles_nothing_and_loses_nothing(
+    tmp_path: Path, workers: list[Worker], name: str, only: tuple[str, ...]
+) -> None:
+    scenario = SCENARIOS[name]
     idle: SimpleQueue[Worker] = SimpleQueue()
-    workers = [Worker() for _ in range(AT_ONCE)]
     for worker in workers:
         idle.put(worker)
 
     def killed_at(point: int) -> str | None:
         worker = idle.get()
         try:
-            place = Place(tmp_path, f"killed-{point}")
+            place = Place(tmp_path, f"killed-{point}", scenario)
             with place.server:
                 died = place.run(worker, "one", point)
                 if died["signal"] != signal.SIGKILL:
@@ -120,16 +147,14 @@ def test_a_process_that_is_killed_at_any_point_doubles_nothing_and_loses_nothing
         assert told
         return None
 
-    try:
-        whole = Place(tmp_path, "undisturbed")
-        with whole.server:
-            names = whole.run(workers[0], "one", None)["points"]
-        whole.check()
-        assert names.count("before place") == 1
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = [one for one in pool.map(killed_at, range(len(names) - 1)) if one is not None]
-    finally:
-        for worker in workers:
-            worker.stop()
+    whole = Place(tmp_path, "undisturbed", scenario)
+    with whole.server:
+        names = whole.run(workers[0], "one", None)["points"]
+    whole.check()
+    assert names.count("before place") == len(undisturbed(scenario, OK).executed)
+    assert names.count("before move_earn") == int(scenario.has_savings)
+    chosen = [point for point, told in enumerate(names[:-1]) if not only or told.startswith(only)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = [one for one in pool.map(killed_at, chosen) if one is not None]
     assert len(names) > 40, names
     assert not found, "\n\n".join(found)

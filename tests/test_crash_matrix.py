@@ -12,31 +12,37 @@ from threading import Barrier, RLock, Thread
 from typing import Any
 
 import pytest
+from crash_behaviours import OK
+from crash_checks import check
 from crash_interleaving import play_interleaved
+from crash_live_checks import check_strategy_state
 from crash_matrix import (
     NotReachedError,
-    Violation,
-    check,
     crash_cases,
     failures,
     pause_cases,
+    play_crash,
     undisturbed,
     until_quiet,
 )
-from crash_process import Process
-from crash_scenarios import OK, SCENARIOS, Scenario, behaviours_of
+from crash_process import Process, Violation
+from crash_scenarios import SCENARIOS, Scenario, account_before, behaviours_of
 from crash_table import CASES_MINIMUM, INTERLEAVED_SEEDS, WIDE_CRASH_EVERY, WIDE_PAUSE_EVERY, counted, document
 from cycle_world import START_MS, Alternate, World
 from firestore_emulator import firestore_emulator, firestore_project  # noqa: F401 - fixtures
 from venue.faults import Faults
 from venue.port import VenueExchange
 
-from trading_runtime.core.errors import EXIT_DONE
-from trading_runtime.cycle import placement, settle
-from trading_runtime.cycle.account import Claim, OrderRecord
+from trading_runtime.core.errors import EXIT_DONE, FateUnknown
+from trading_runtime.core.instruments import decimal_text
+from trading_runtime.core.state import CashMoved
+from trading_runtime.core.treasury import Move
+from trading_runtime.cycle import flows, placement, savings, settle, treasury
+from trading_runtime.cycle.account import Account, Claim, EarnRecord, OrderRecord
 from trading_runtime.cycle.context import Context
 from trading_runtime.cycle.report import CycleReport
 from trading_runtime.cycle.run import run_cycle
+from trading_runtime.exchanges.port import CashFlow, EarnProduct, Savings
 from trading_runtime.stores.documents import Documents
 from trading_runtime.stores.lease import Lease
 from trading_runtime.stores.memory import MemoryDocuments
@@ -108,12 +114,12 @@ def _not_compared(self: StateStore, content: dict[str, Any], previous: Saved, to
     return Saved(dict(content), version, token)
 
 
-def _caught(scenario: Scenario, break_it: Callable[[], None], **wide: int) -> set[str]:
+def _caught(scenario: Scenario, break_it: Callable[[], None], *, every: int = 12) -> set[str]:
     """The checks that fail once the program is broken."""
     behaviours = behaviours_of(scenario)
     for behaviour in behaviours:
         undisturbed(scenario, behaviour)  # what is right is found out before
-    cases = [*crash_cases(scenario, behaviours, every=12), *pause_cases(scenario, behaviours, every=16)]
+    cases = [*crash_cases(scenario, behaviours, every=every), *pause_cases(scenario, behaviours, every=every + 4)]
     break_it()
     checks: set[str] = set()
     for case in cases:
@@ -123,6 +129,28 @@ def _caught(scenario: Scenario, break_it: Callable[[], None], **wide: int) -> se
             checks.add(violation.check)
         except NotReachedError:
             continue  # the broken program takes another way
+    return checks
+
+
+def _caught_late(scenario: Scenario, break_it: Callable[[], None]) -> set[str]:
+    """The checks that fail once the program that moves savings is broken: a crash at every point of its own, while the
+    first request to move is late.
+    """
+    late = [one for one in behaviours_of(scenario) if one.name.startswith("movement: request late")]
+    for behaviour in (OK, *late):
+        undisturbed(scenario, behaviour)  # what is right is found out before
+    break_it()
+    checks: set[str] = set()
+    for behaviour in late:
+        world = scenario.begin()
+        process = Process(world, Faults(behaviour.script), "one")
+        process.run(scenario.slot)
+        for point in process.points:
+            for same_holder in (True, False) if point.is_effect else ():
+                try:
+                    play_crash(scenario, behaviour, point.number, same_holder=same_holder, next_slot=False)
+                except Violation as violation:
+                    checks.add(violation.check)
     return checks
 
 
@@ -148,6 +176,108 @@ def test_claiming_without_comparing_is_caught_as_a_doubled_order(monkeypatch: py
         SCENARIOS["first cycle, entry by market order"], lambda: monkeypatch.setattr(StateStore, "save", _not_compared)
     )
     assert "doubled order" in checks, checks
+
+
+def _move_before_save(
+    context: Context, there: Savings, product: EarnProduct, move: Move, cause: str, attempt: int
+) -> savings.Fate:
+    """Money is moved first, and written down when it has been."""
+    account, keeper = context.account, context.keeper
+    claim = Claim(context.exchange.server_time_ms(), attempt, keeper.token, keeper.holder)
+    number = account.entries + 1
+    record = EarnRecord(
+        move.kind,
+        product.asset,
+        product.product_id,
+        move.amount,
+        cause,
+        "claimed",
+        context.slot,
+        number,
+        claim,
+        attempt,
+    )
+    context.sent += 1
+    try:
+        operation_id = there.move_earn(record.kind, product, record.amount, claim.stamp_ms)
+    except FateUnknown:
+        operation_id = ""
+    account.earn[record.asset] = record
+    facts = {"kind": record.kind, "asset": record.asset, "amount": decimal_text(record.amount), "cause": cause}
+    account.note({"event": "savings_planned", "movement": number, **facts})
+    account.note({"event": "savings_claimed", "movement": number, **claim._asdict()})
+    record.operation_id = operation_id
+    keeper.save()
+    fate = savings.follow(context, there, record)
+    keeper.save()
+    return fate
+
+
+def _history_not_asked(context: Context, there: Savings, record: EarnRecord) -> savings.Fate:
+    """A movement whose answer is missing is taken for one that was not made."""
+    if record.operation_id:
+        return _FOLLOW(context, there, record)
+    savings.end_movement(context, record, "not_there")
+    return "not_moved"
+
+
+_FOLLOW = savings.follow
+
+
+def _flow_not_remembered(account: Account, flow: CashFlow, units: int) -> None:
+    """Booked, and told again by the exchange at the next question."""
+    facts = {"flow_id": flow.flow_id, "asset": flow.asset, "told": str(flow.amount), "time_ms": flow.time_ms}
+    account.book(CashMoved(units, flow.kind), **facts)
+
+
+QUIET = "live pool: a quiet slot saves what came in"
+
+
+def test_moving_savings_before_saving_is_caught_as_a_doubled_movement(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = _caught_late(SCENARIOS[QUIET], lambda: monkeypatch.setattr(savings, "_move", _move_before_save))
+    assert "doubled movement" in checks, checks
+
+
+def test_taking_a_late_movement_for_none_is_caught_as_a_forgotten_movement(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_it() -> None:
+        for module in (savings, treasury):  # the one function, under both names it goes by
+            monkeypatch.setattr(module, "follow", _history_not_asked)
+
+    checks = _caught_late(SCENARIOS[QUIET], break_it)
+    assert "forgotten movement" in checks, checks
+
+
+def test_flows_whose_ids_are_not_kept_are_caught_as_booked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = _caught(SCENARIOS[QUIET], lambda: monkeypatch.setattr(flows, "_book_one", _flow_not_remembered))
+    assert "flow booked twice" in checks, checks
+
+
+ROTATION = SCENARIOS["live pool: rotation: one retired, another bought, the rest is saved"]
+
+
+@pytest.mark.parametrize(
+    ("where", "lost"),
+    [
+        (("pool",), None),
+        (("attempts",), {}),
+        (("highest", "SOL/USDT"), 1.0),
+        (("breaker", "base"), 1.0),
+        (("breaker", "profits"), {}),
+    ],
+    ids=["lock", "attempts", "high", "base", "profits"],
+)
+def test_what_the_strategys_state_has_lost_is_caught(where: tuple[str, ...], lost: Any) -> None:
+    world = ROTATION.begin()
+    assert world.cycle(ROTATION.slot).status == "done"
+    before, account = account_before(ROTATION.name), world.kept()
+    events = check(ROTATION, world)
+    check_strategy_state(world, before, account, events)
+    part: Any = account.state.strategy_state
+    for name in where[:-1]:
+        part = part[name]
+    part[where[-1]] = lost
+    with pytest.raises(Violation, match="strategy state"):
+        check_strategy_state(world, before, account, events)
 
 
 # Leases and tokens, on every store.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from crash_interleaving import play_interleaved
-from crash_matrix import Violation, crash_cases, failures, pause_cases
+from crash_matrix import crash_cases, failures, pause_cases
+from crash_process import Violation
 from crash_scenarios import SCENARIOS, Scenario, behaviours_of
 from crash_table import SOAK_SEEDS
 
