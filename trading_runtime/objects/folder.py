@@ -1,0 +1,162 @@
+"""Objects as files of a folder, shared by any number of processes, threads and machines that see it.
+
+An object is written beside its place under a name that begins with a dot, brought to the disk, and then given its name:
+by ``link``, which fails when there is one (``create``), or by ``rename`` (``put``). Whoever is killed in between leaves
+at most such a hidden file, which is never listed and may be deleted when nobody writes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from trading_runtime.core.errors import ConfigurationError, OutputError, TradingRuntimeError
+from trading_runtime.objects.port import ObjectMissing, ObjectsUnavailable, checked_key, checked_prefix, is_key
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# ENOTDIR and EEXIST: a file lies where a folder must be.
+_REFUSED = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+)
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+
+
+class FolderObjects:
+    """Objects below ``folder``, which is made when the first one is written. What was written outlives a power cut."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self.label = str(folder)
+
+    def get(self, key: str) -> bytes:
+        path = self._path(key)
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise ObjectMissing(f"{self.label}: there is no {key}") from None
+        except OSError as error:
+            raise self._failed(key, "read", error) from None
+
+    def create(self, key: str, content: bytes) -> bool:
+        path = self._path(key)
+        if self.exists(key):
+            return False
+        return self._write(key, path, content, self._link)
+
+    def put(self, key: str, content: bytes) -> None:
+        self._write(key, self._path(key), content, _rename)
+
+    def exists(self, key: str) -> bool:
+        path = self._path(key)
+        try:
+            return path.is_file()
+        except OSError as error:
+            raise self._failed(key, "read", error) from None
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        # checked now, not when the first key is asked for
+        return self._below(checked_prefix(prefix).rpartition("/")[0], prefix)
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            path.unlink()
+            _sync_folder(path.parent)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise self._failed(key, "deleted", error) from None
+
+    def __repr__(self) -> str:
+        return f"FolderObjects({self.label!r})"
+
+    def _path(self, key: str) -> Path:
+        return self._folder / checked_key(key)
+
+    def _write(self, key: str, path: Path, content: bytes, name: Callable[[Path, Path], bool]) -> bool:
+        temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+        try:
+            _make_folder(path.parent)
+            try:
+                with temporary.open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                named = name(temporary, path)
+            finally:  # after Ctrl-C too; what was renamed is not there any more
+                temporary.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise self._failed(key, "written", error) from None
+        return named
+
+    def _link(self, temporary: Path, path: Path) -> bool:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise ConfigurationError(
+                    f"{self.label}: its file system has no hard links, so that nothing can be written exactly once; "
+                    "use a folder on another disk"
+                ) from None
+            raise
+        return True
+
+    def _below(self, folder: str, prefix: str) -> Iterator[str]:
+        """The keys below one folder, ascending: a folder takes part in the order with its slash, as keys do."""
+        try:
+            with os.scandir(self._folder / folder) as entries:
+                names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # nothing was written there, or it was deleted meanwhile
+        except OSError as error:
+            raise self._failed(folder or "its files", "listed", error) from None
+        for name in names:
+            key = f"{folder}/{name}" if folder else name
+            if not is_key(key.removesuffix("/")) or not key.startswith(prefix):
+                continue
+            if key.endswith("/"):
+                yield from self._below(key[:-1], prefix)
+            else:
+                yield key
+
+    def _failed(self, key: str, done: str, error: OSError) -> TradingRuntimeError:
+        text = f"{self.label}: {key} cannot be {done}: {error.strerror or type(error).__name__}"
+        if error.errno in _FULL:
+            return OutputError(f"{text}; make room and run it again")
+        if error.errno in _REFUSED:
+            return ConfigurationError(f"{text}; check the folder and who may write there")
+        return ObjectsUnavailable(text)
+
+
+def _rename(temporary: Path, path: Path) -> bool:
+    temporary.replace(path)
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it; each outlives a power cut."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name survive a power cut, where the system lets folders be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # some file systems do not allow it; the file itself is already safe
+    try:
+        os.fsync(handle)
+    except OSError:
+        return  # as above
+    finally:
+        os.close(handle)
