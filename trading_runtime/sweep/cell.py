@@ -1,0 +1,148 @@
+"""One cell's result: the figures of a run inside its period, and its equity at the ends of days.
+
+Both paths of the engine end in the same few numbers (equity at sampled bars, deepest drawdown, costs, fills, bars with
+a position), from which the metrics are computed once: a cell's bytes do not depend on the path. What only lists of
+trades can tell (win rate, number of trades) is therefore no part of a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trading_runtime.backtest.engine import first_decision_bar, run_general
+from trading_runtime.backtest.metrics import return_statistics, sampled_bars
+from trading_runtime.backtest.result import Tables, build_tables, symbol_holdings
+from trading_runtime.backtest.tables import Floats, Integers, unit_ratio
+from trading_runtime.core.errors import DataError, TradingRuntimeError
+from trading_runtime.core.hashing import json_hash
+from trading_runtime.core.strategy import Strategy
+from trading_runtime.core.timeframes import iso_time
+from trading_runtime.sweep.markets import PeriodMarket
+
+Outcome = dict[str, Any]
+
+
+class CellError(Exception):
+    """A cell that cannot be computed: the kind of its error and what it says."""
+
+    def __init__(self, error: TradingRuntimeError) -> None:
+        super().__init__(str(error))
+        self.kind = type(error).__name__
+        self.message = " ".join(str(error).split())
+
+
+class Measures:
+    """What the outcomes of one market share: times and the bars returns are sampled at."""
+
+    def __init__(self, prepared: PeriodMarket, periods_per_year: float, risk_free_rate_annual: float) -> None:
+        market, account = prepared.market, prepared.account
+        instrument = market.instruments[market.symbols[0]]
+        self._prepared = prepared
+        self._times = market.start_ms + market.bar_ms * np.arange(1, market.count + 1, dtype=np.int64)
+        self.samples = sampled_bars(self._times, market.bar_ms)
+        self._unit = unit_ratio(float(instrument.quote_unit))
+        self._unit_text = str(instrument.quote_unit)
+        self._start_cash = instrument.money_float(account.start_cash)
+        self._periods_per_year = periods_per_year
+        self._risk_free_rate_annual = risk_free_rate_annual
+
+    def outcome(self, samples: Integers, statistics: Floats) -> Outcome:
+        """Return metrics and equity inside the period: before it nothing is held, so that only times are cut off."""
+        first = self._prepared.warm_up
+        times = self._times[first:]
+        inside = samples[self.samples >= first]
+        metrics = return_statistics(
+            inside,
+            statistics,
+            self._unit,
+            self._start_cash,
+            times,
+            self._prepared.market.bar_ms,
+            self._periods_per_year,
+            self._risk_free_rate_annual,
+        )
+        return {
+            "metrics": metrics,
+            "equity": {
+                "unit": self._unit_text,
+                "bar_ms": self._prepared.market.bar_ms,
+                "first_close_ms": int(times[0]),
+                "last_close_ms": int(times[-1]),
+                "units": inside.tolist(),
+            },
+        }
+
+
+def outcome_digest(outcome: Outcome) -> str:
+    """Return the SHA-256 that names an outcome."""
+    return json_hash(outcome)
+
+
+def equity_series(equity: Mapping[str, Any]) -> tuple[Integers, Floats]:
+    """Return times (closes, milliseconds) and equity of a cell's result, shape (n,): at the last close of each UTC day,
+    at every close for bars of a day or longer.
+    """
+    bar_ms = int(equity["bar_ms"])
+    times = np.arange(int(equity["first_close_ms"]), int(equity["last_close_ms"]) + 1, bar_ms, dtype=np.int64)
+    numerator, denominator = unit_ratio(float(equity["unit"]))
+    units = np.array(equity["units"], dtype=np.int64)
+    return times[sampled_bars(times, bar_ms)], units.astype(np.float64) * numerator / denominator
+
+
+def general_outcome(prepared: PeriodMarket, strategy: Strategy, measures: Measures) -> Outcome:
+    """Compute one cell on the general path; raises CellError when the cell itself is at fault."""
+    try:
+        refuse_too_short(prepared, strategy)
+        market, account = prepared.market, prepared.account
+        trace = run_general(market, strategy, account, prepared.cache)
+        tables = build_tables(market, trace, account.start_cash)
+    except TradingRuntimeError as error:
+        raise CellError(error) from error
+    return measures.outcome(tables.equity_units[measures.samples], _statistics(prepared, tables))
+
+
+def batch_outcomes(
+    prepared: PeriodMarket, strategies: Sequence[Strategy], measures: Measures, progress: Callable[[int], None] | None
+) -> list[Outcome] | None:
+    """Compute cells with the batch kernel; None when one of them is at fault, which the general path then names."""
+    from trading_runtime.backtest.batch import run_batch
+
+    try:
+        for strategy in strategies:
+            refuse_too_short(prepared, strategy)
+        rows = run_batch(prepared.market, strategies, prepared.account, cache=prepared.cache, progress=progress)
+    except TradingRuntimeError:
+        return None
+    return [measures.outcome(row.samples, row.statistics) for row in rows]
+
+
+def refuse_too_short(prepared: PeriodMarket, strategy: Strategy) -> None:
+    """Raise DataError when the windows of ``strategy`` never fill inside the period."""
+    market = prepared.market
+    first = first_decision_bar(market, strategy)
+    if first >= market.count:
+        raise DataError(
+            f"{type(strategy).__name__} {strategy.params.to_json()} needs {first + 1} bars before its first decision, "
+            f"the data has {market.count} up to {iso_time(market.close_time(market.count - 1))}: "
+            "use more data or shorter parameters"
+        )
+
+
+def _statistics(prepared: PeriodMarket, tables: Tables) -> Floats:
+    """Return what ``kernel.equity_statistics`` fills, from the tables of a run."""
+    market, fills, funding = prepared.market, tables.fills, tables.funding
+    instrument = market.instruments[market.symbols[0]]
+    curve = np.concatenate(([instrument.money_float(prepared.account.start_cash)], tables.equity.equity))
+    peak = np.maximum.accumulate(curve)
+    held = np.zeros(market.count, dtype=np.bool_)
+    for index in range(len(market.symbols)):
+        holdings = symbol_holdings(market, fills, funding, index)
+        if holdings is not None:
+            held |= holdings.quantity != 0
+    amounts = (fills.fee_units, fills.slippage_units, funding.amount_units, fills.value_units)
+    deepest = float(((peak - curve) / peak).max())
+    totals = [float(sum(column.tolist())) for column in amounts]
+    return np.array([deepest, *totals, len(fills), int(held.sum())], dtype=np.float64)
