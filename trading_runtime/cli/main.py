@@ -32,7 +32,23 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 # The libraries a bare clone lacks; any other missing module is a defect and keeps its traceback.
-_LIBRARIES = frozenset({"ccxt", "msgspec", "numba", "numpy", "pyarrow", "tqdm", "yaml"})
+_LIBRARIES = frozenset(
+    {
+        "ccxt",
+        "croniter",
+        "hera",
+        "kubernetes",
+        "msgspec",
+        "numba",
+        "numpy",
+        "obstore",
+        "optuna",
+        "pyarrow",
+        "pydantic",
+        "tqdm",
+        "yaml",
+    }
+)
 
 
 class Terminated(KeyboardInterrupt):

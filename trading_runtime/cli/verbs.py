@@ -14,6 +14,7 @@ from trading_runtime.cli.arguments import Parser, examples
 # Verb and its module, in the order of the help.
 VERBS = {
     "backtest": "backtest",
+    "sweep": "sweep",
     "cycle": "cycle",
     "status": "status",
     "diagnose": "diagnose",
@@ -32,6 +33,7 @@ VERBS = {
     "verify": "verify",
     "report": "report",
     "compare": "compare",
+    "argo": "argo",
     "config": "config",
 }
 
