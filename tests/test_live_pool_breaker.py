@@ -147,3 +147,17 @@ def test_the_next_day_begins_anew() -> None:
     assert breaker["day"] == "2026-03-16"
     assert breaker["base"] == pytest.approx(expected)
     assert (breaker["profit"], breaker["latched"], breaker["tripped"]) == (0.0, False, False)
+
+
+def test_what_is_lost_in_the_hour_before_midnight_counts_for_the_day_that_sees_it() -> None:
+    world = invested()
+    world.slot = MIDNIGHT + DAY_MS - HOUR_MS
+    world.step()
+    world.slot = MIDNIGHT + DAY_MS
+    for symbol in list(world.prices):
+        if symbol != BTC:
+            world.prices[symbol] *= 0.85
+    breaker = world.step().facts["breaker"]
+    assert breaker["day"] == "2026-03-16"
+    assert breaker["profit_fraction"] < -0.05
+    assert breaker["tripped"] is True

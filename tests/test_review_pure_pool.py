@@ -494,6 +494,7 @@ def test_over_months_the_breaker_says_what_a_second_ledger_says(seed: int) -> No
     world.slot = NOON // DAY_MS * DAY_MS
     ledger = SecondLedger()
     day, start_profit, base, latched = "", 0.0, 0.0, False
+    newest: tuple[float, float] | None = None
     trips, bought, sizes = 0, set(), set()
     pool, version = list(POOL), 0
     for step in range(420):
@@ -502,12 +503,13 @@ def test_over_months_the_breaker_says_what_a_second_ledger_says(seed: int) -> No
         artifact = publication(pool, version=f"{version}")
         today = iso_time(world.slot)[:10]
         cash = world.state.cash / 1e8
-        if today != day:
-            equity = cash + ledger.value(world.prices) + world.quantity(BTC) * world.prices[BTC]
-            ratio = min(0.65, 0.14 + 0.16 * math.log(1.0 + equity / 10_000.0))
-            sleeve = ledger.value(world.prices)
-            base = sleeve + max(0.0, min(cash, equity * (1.0 - ratio) - sleeve))
-            day, start_profit, latched = today, ledger.profit(world.prices), False
+        equity = cash + ledger.value(world.prices) + world.quantity(BTC) * world.prices[BTC]
+        ratio = min(0.65, 0.14 + 0.16 * math.log(1.0 + equity / 10_000.0))
+        sleeve = ledger.value(world.prices)
+        now = sleeve + max(0.0, min(cash, equity * (1.0 - ratio) - sleeve)), ledger.profit(world.prices)
+        if today != day:  # measured from the last decision of the day before
+            (base, start_profit), day, latched = newest or now, today, False
+        newest = now
         profit = ledger.profit(world.prices) - start_profit
         before = set(world.state.strategy_state.get("highest", {}))
         decision = world.decide(artifact)

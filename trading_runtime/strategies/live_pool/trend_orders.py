@@ -12,6 +12,7 @@ from trading_runtime.strategies.live_pool.attempts import attempt_key, is_done
 from trading_runtime.strategies.live_pool.breaker import (
     BreakerDay,
     breaker_day_from_json,
+    decided_day,
     opened_day,
     profit_fraction,
     profit_since,
@@ -28,13 +29,10 @@ CATEGORY = "trend"
 def measured_day(given: Situation, draft: Draft) -> tuple[BreakerDay, float, bool]:
     """Return the breaker's day, latched if it has tripped; its profit in quote money; whether it tripped just now."""
     profit_of = given.inputs.profit_of
-    day = opened_day(
-        breaker_day_from_json(given.inputs.state.get("breaker")),
-        given.today,
-        draft.before.trend_value + draft.before.trend_cash,
-        {*given.pooled, *given.held},
-        profit_of,
-    )
+    capital = draft.before.trend_value + draft.before.trend_cash
+    kept = breaker_day_from_json(given.inputs.state.get("breaker"))
+    day = opened_day(kept, given.today, capital, {*given.pooled, *given.held}, profit_of)
+    day = decided_day(day, capital, profit_of)
     profit = profit_since(day, profit_of)
     fraction = profit_fraction(profit, day.base)
     if day.latched or not trips(fraction, given.params.breaker_loss_fraction):
