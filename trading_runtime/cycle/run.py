@@ -27,7 +27,6 @@ from trading_runtime.core.risk import watched
 from trading_runtime.core.slot import SlotInputs, decide_slot, decision_to_json
 from trading_runtime.core.state import Order, SlotDecided
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
-from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.bars import (
     Needs,
     cut_at,
@@ -48,15 +47,18 @@ from trading_runtime.cycle.guards import guards_of
 from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.keeper import Keeper, TakenOver
 from trading_runtime.cycle.opening import begin_session, check_account, check_clocks, fund_from_now, open_account
-from trading_runtime.cycle.outcome import close_with, control_json, decision_summary
+from trading_runtime.cycle.outcome import (
+    close_with,
+    control_json,
+    decision_summary,
+    outcome_of,
+    tell_what_is_open,
+)
 from trading_runtime.cycle.placement import drop_what_is_late, place_all, plan
+from trading_runtime.cycle.publication import read_publication
 from trading_runtime.cycle.report import (
     CycleReport,
     equity_json,
-    fill_json,
-    happened_json,
-    order_json,
-    rejected_orders,
 )
 from trading_runtime.cycle.settle import settle
 from trading_runtime.cycle.sync import Finding, find_mismatches
@@ -64,13 +66,11 @@ from trading_runtime.cycle.treasury import (
     Treasury,
     plan_fuel,
     savings_balance,
-    savings_in_doubt,
     settle_savings,
     tidy_savings,
 )
 from trading_runtime.cycle.universe import (
     Universe,
-    admit,
     ask_instruments,
     in_use,
     note_dust,
@@ -113,7 +113,7 @@ def run_cycle(job: Job, slot: int | None, run_id: str) -> CycleReport:
         report.defect = traceback.format_exc()
     finally:
         if keeper is not None:
-            _tell_what_is_open(report, keeper, cycle)
+            tell_what_is_open(report, keeper, None if cycle is None else cycle.context)
             keeper.release()
         report.ended = iso_time(job.clock.now_ms())
     return report
@@ -265,35 +265,15 @@ class _Cycle:
 
     def _read_publication(self) -> None:
         """Ask for the publication that the strategy consumes: which symbols there are, and whether to trust it."""
-        job, context, account = self._job, self._context, self._context.account
-        if job.publications is None:
-            return
-        # By the source's time: of history that is played back, a publication is as old as it was then.
-        resolution = job.publications.resolve(job.exchange.server_time_ms(), account.last_good)
-        universe = universe_of(job.configured_symbols, resolution.symbols_in(job.quote), account)
-        # What was asked for a moment ago is not asked for again.
-        new = tuple(symbol for symbol in universe.symbols if symbol not in context.instruments)
-        found, missing = ask_instruments(job.exchange, Universe(new, universe.optional)) if new else ({}, {})
-        found = {**context.instruments, **found}
-        allows = resolution.degraded and (job.degraded_entries or self._passes("degraded"))
-        self._publication = publication = resolution.for_decision(
-            quote=job.quote, reserved=job.reserved, not_traded=missing, allow_new_entries=allows
-        )
-        account.last_good = resolution.last_good
-        self._universe = universe_of(job.configured_symbols, publication["symbols"], account)
-        account.universe = [one for one in self._universe.symbols if one not in job.configured_symbols]
-        if admit(context.instruments, {one: found[one] for one in self._universe.symbols}):
-            check_account(job, account, context.instruments)
+        job, context = self._job, self._context
+        found = read_publication(job, context, self._universe, is_degraded_allowed=self._passes("degraded"))
+        self._publication, self._universe, self._untrusted = found.artifact, found.universe, found.untrusted
+        if found.has_new_symbols:
+            check_account(job, context.account, context.instruments)
             self._sync()
-        self._report.publication = {**resolution.to_json(), "symbols": publication["symbols"]}
-        self._report.publication["excluded"] = publication["excluded"]
-        self._report.source["degraded"] = resolution.degraded
-        if resolution.degraded:
-            job.log.warning("publication_degraded", source=resolution.source_kind, messages=list(resolution.messages))
-        if not publication["new_entries"]:
-            reason = f"the publication is {resolution.source_kind}: no new entries"
-            self._untrusted = dict.fromkeys(publication["symbols"], reason)
-            context.distrusted |= frozenset(self._untrusted)
+        context.distrusted |= frozenset(found.untrusted)
+        self._report.publication = found.report
+        self._report.source["degraded"] = found.report is not None and found.report["degraded"]
 
     def _risk_reason(self) -> str | None:
         """Why the account takes no new risk right now, None when it may."""
@@ -458,7 +438,7 @@ class _Cycle:
         report, account, context = self._report, self._keeper.account, self._context
         if report.status == "warming_up":
             status, reason = report.status, report.reason
-        report.close(*self._outcome(status, reason))
+        report.close(*outcome_of(context, self._control, status, reason))
         if report.status not in ("unresolved", "unfinished"):
             account.completed = account.state.slot
         note_dust(context)
@@ -466,53 +446,6 @@ class _Cycle:
         summary = {"run_id": report.run_id, "status": report.status, "reason": report.reason, "sent": context.sent}
         self._keeper.record("cycle", context.slot, summary)
         self._keeper.save()
-
-    def _outcome(self, status: str, reason: str) -> tuple[str, str]:
-        account, context = self._keeper.account, self._context
-        tripped = None if account.risk is None else account.risk.tripped
-        short = [one for one in account.in_phase("open") if not one.is_booked or one.order.order_id in context.missing]
-        doubtful = [one.order.order_id for one in (*account.in_phase("claimed"), *short)]
-        doubtful += savings_in_doubt(context)
-        if doubtful:
-            names = ", ".join(doubtful)
-            return "unresolved", f"the fate of {names} is not fully known yet: the next cycle asks"
-        if account.in_phase("planned"):
-            return "unfinished", f"{len(account.in_phase('planned'))} order(s) were not sent yet"
-        if self._control.flatten:
-            is_flat = not account.records and not any(context.tradable(symbol) for symbol in account.state.positions)
-            return "risk_halt", "everything is closed" if is_flat else "everything is being closed"
-        if tripped is not None and not self._passes("breaker"):
-            return "risk_halt", tripped.detail
-        if not self._control.allows_risk:
-            return "halted", self._control.reason
-        return status, reason
-
-
-def _tell_what_is_open(report: CycleReport, keeper: Keeper, cycle: _Cycle | None) -> None:
-    """Fill in what the report says of the account, however the cycle ended."""
-    account: Account | None = getattr(keeper, "account", None)
-    context = None if cycle is None else cycle.context
-    if account is None:
-        return
-    report.sent = 0 if context is None else context.sent
-    report.writes = [{"reason": reason, "executed": report.mode != "dry-run"} for reason in keeper.writes]
-    doubtful = account.in_phase("claimed") or any(not one.is_booked for one in account.in_phase("open"))
-    moving = any(one.phase != "planned" for one in account.earn.values())
-    if report.status == "no_decision" and (report.sent or doubtful or moving):
-        what = "an order" if report.sent or doubtful else "a movement of savings"
-        report.close("unresolved", f"{report.reason}; the fate of {what} is unknown, the next cycle asks")
-    if context is None:
-        return
-    report.notes = list(context.notes)
-    report.errors += [{"kind": "warning", "detail": text} for text in context.booker.warnings]
-    report.rejected = rejected_orders(account.happened)
-    report.orders = [order_json(record, context.instruments) for record in account.records.values()]
-    report.fills = [
-        fill_json(event, context.instruments) for event in account.happened if event["event"] == "order_filled"
-    ]
-    report.happened = happened_json(account.happened, context.instruments)
-    report.quarantine = dict(account.quarantine)
-    report.risk = None if account.risk is None else account.risk.to_json()
 
 
 def _check_state(decision: Decision, strategy: str) -> None:
