@@ -28,6 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
     _add_status(verbs)
     _add_why(verbs)
     _add_leaderboard(verbs)
+    _add_report(verbs)
 
 
 def _add_plan(verbs: Subparsers) -> None:
@@ -132,6 +133,21 @@ def _add_leaderboard(verbs: Subparsers) -> None:
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows (default 10)")
     _json(parser)
     parser.set_defaults(handler=_handler("sweep_look", "leaderboard"))
+
+
+def _add_report(verbs: Subparsers) -> None:
+    parser = add_verb(
+        verbs,
+        "report",
+        "make the whole backtest of one cell: result, tables, journal and report",
+        "sweep report --sweep 0123456789abcdef --cell 0123456789ab",
+    )
+    _sweep(parser)
+    parser.add_argument("--cell", required=True, metavar="CELL", help="id of the cell, or its first 12 digits")
+    _store(parser)
+    parser.add_argument("--folder", metavar="DIR", help="where (default results/cells/ and 12 digits of the id)")
+    _json(parser)
+    parser.set_defaults(handler=_handler("sweep_look", "report"))
 
 
 def _sweep(parser: argparse.ArgumentParser) -> None:

@@ -1,21 +1,26 @@
-"""``sweep status``, ``sweep why-recomputed`` and ``sweep leaderboard``: what only reads."""
+"""``sweep status``, ``why-recomputed``, ``leaderboard`` and ``report``: what only reads the store."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
+from trading_runtime.backtest.run import write_run
 from trading_runtime.cli.arguments import print_json, table
+from trading_runtime.cli.backtest import shown_path
 from trading_runtime.cli.sweep_run import best_rows, best_table, opened
 from trading_runtime.core.errors import EXIT_DONE, EXIT_FINDING, ConfigurationError, nearest_name
+from trading_runtime.sweep.cell_report import DIGITS_LEAST, cell_run
 from trading_runtime.sweep.gather import gather_sweep
 from trading_runtime.sweep.settings import MetricName
 from trading_runtime.sweep.status import ShardStatus, sweep_status
 from trading_runtime.sweep.why import why_cell
 from trading_runtime.sweep.why import why_recomputed as explain_sweep
 
+CELLS_FOLDER = Path("results/cells")
 _CELL_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -79,6 +84,20 @@ def leaderboard(arguments: argparse.Namespace) -> int:
         if not found.is_complete:
             print(f"\nincomplete: {found.counts['done']:,} of {found.counts['planned']:,} cells are done")
     return EXIT_DONE if found.is_complete else EXIT_FINDING
+
+
+def report(arguments: argparse.Namespace) -> int:
+    cell_id, run = cell_run(opened(arguments), arguments.sweep, arguments.cell)
+    folder = Path(arguments.folder) if arguments.folder else CELLS_FOLDER / cell_id[:DIGITS_LEAST]
+    write_run(run, folder, report=True)
+    if arguments.json:
+        print_json(run.result)
+    else:
+        print(f"cell     {cell_id}")
+        for warning in run.result["warnings"]:
+            print(f"warning  {warning}")
+        print(f"report   {shown_path(folder / 'report.html')}")
+    return EXIT_DONE
 
 
 def _status_table(shards: Sequence[ShardStatus]) -> str:

@@ -2,15 +2,18 @@
 
 An object is written beside its place under a name that begins with a dot, brought to the disk, and then given its name:
 by ``link``, which fails when there is one (``create``), or by ``rename`` (``put``). Whoever is killed in between leaves
-at most such a hidden file, which is never listed and may be deleted when nobody writes.
+at most such a hidden file, which is never listed; a listing of its folder deletes it once it is a day old.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from trading_runtime.core.errors import ConfigurationError, OutputError, TradingRuntimeError
@@ -22,6 +25,11 @@ _REFUSED = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 )
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+# Nobody writes one object for so long, and no two machines that share a folder have clocks so far apart.
+_LEFT_BEHIND_SECONDS = 86_400.0
 
 
 class FolderObjects:
@@ -111,7 +119,7 @@ class FolderObjects:
         """The keys below one folder, ascending: a folder takes part in the order with its slash, as keys do."""
         try:
             with os.scandir(self._folder / folder) as entries:
-                names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
+                names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in _tidied(entries))
         except (FileNotFoundError, NotADirectoryError):
             return  # nothing was written there, or it was deleted meanwhile
         except OSError as error:
@@ -132,6 +140,17 @@ class FolderObjects:
         if error.errno in _REFUSED:
             return ConfigurationError(f"{text}; check the folder and who may write there")
         return ObjectsUnavailable(text)
+
+
+def _tidied(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    """Yield entries, less what killed writers left behind: that is deleted, where this process may."""
+    for entry in entries:
+        if not _TEMPORARY.fullmatch(entry.name):
+            yield entry
+            continue
+        with suppress(OSError):  # somebody else deleted it, or the folder is for reading only: it does no harm
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_BEHIND_SECONDS:
+                os.unlink(entry)
 
 
 def _rename(temporary: Path, path: Path) -> bool:

@@ -17,7 +17,6 @@ from trading_runtime.backtest.metrics import return_statistics, sampled_bars
 from trading_runtime.backtest.result import Tables, build_tables, symbol_holdings
 from trading_runtime.backtest.tables import Floats, Integers, unit_ratio
 from trading_runtime.core.errors import DataError, TradingRuntimeError
-from trading_runtime.core.hashing import json_hash
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import iso_time
 from trading_runtime.sweep.markets import PeriodMarket
@@ -74,11 +73,6 @@ class Measures:
                 "units": inside.tolist(),
             },
         }
-
-
-def outcome_digest(outcome: Outcome) -> str:
-    """Return the SHA-256 that names an outcome."""
-    return json_hash(outcome)
 
 
 def equity_series(equity: Mapping[str, Any]) -> tuple[Integers, Floats]:

@@ -83,7 +83,7 @@ def _kind(node: ast.expr, kinds: Mapping[str, Kind]) -> Kind:
             raise ConfigurationError(f"knows no parameter {node.id!r}{hint} (known: {', '.join(kinds)})")
         return kinds[node.id]
     if isinstance(node, ast.Constant) and type(node.value) in _KINDS:
-        if isinstance(node.value, int | float) and not np.isfinite(float(node.value)):
+        if isinstance(node.value, int | float) and not _is_finite(node.value):
             raise ConfigurationError(f"has a number that is not finite: {ast.unparse(node)}")
         return kind_of(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
@@ -108,6 +108,13 @@ def _kind(node: ast.expr, kinds: Mapping[str, Kind]) -> Kind:
         f"{ast.unparse(node)!r} is not allowed in a condition: it has parameters, numbers, texts, + - * /, "
         "comparisons, and, or, not"
     )
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except OverflowError:  # a whole number beyond float64
+        return False
 
 
 def _expect(node: ast.expr, wanted: Kind, kinds: Mapping[str, Kind]) -> Kind:

@@ -12,11 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from trading_runtime.backtest.market import FundingRate, Publication
-from trading_runtime.config.build import build_instrument, constant_funding, load_file, load_funding, load_publications
+from trading_runtime.config.build import (
+    build_instrument,
+    constant_funding,
+    load_file,
+    load_funding,
+    load_publications,
+    reserved_symbols,
+)
 from trading_runtime.config.schema import Settings
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.errors import ConfigurationError, DataError
 from trading_runtime.core.hashing import canonical_json
+from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import parse_time
 from trading_runtime.objects.blobs import get_blob, put_blob
 from trading_runtime.objects.port import ObjectStore
@@ -43,8 +51,9 @@ class SweepData:
         )
 
 
-def load_data(settings: Settings, folder: Path) -> SweepData:
+def load_data(settings: Settings, folder: Path, strategy: Strategy) -> SweepData:
     """Return what the backtest's files hold, whole: the period is cut later, so that what lies before it can warm up.
+    ``strategy`` is the backtest's own: it says which symbols publications cannot have traded, the same for all cells.
 
     Raises what reading and judging candles raises, ConfigurationError for settings that do not fit the data.
     """
@@ -71,7 +80,7 @@ def load_data(settings: Settings, folder: Path) -> SweepData:
                 raise ConfigurationError(f"funding.{symbol}.path {terms.path}: its rates lie outside the bars")
     publications: Sequence[Publication] = ()
     if settings.artifact is not None:
-        publications, published = load_publications(settings.artifact, folder, bars)
+        publications, published = load_publications(settings.artifact, folder, bars, reserved_symbols(strategy))
         manifests.append(published)
     return SweepData(bars, funding, publications, manifests)
 

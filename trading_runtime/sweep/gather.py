@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trading_runtime.backtest.tables import Floats, Integers
 from trading_runtime.core.errors import DataError, OutputError
 from trading_runtime.core.hashing import sha256_hex
 from trading_runtime.core.timeframes import iso_time
@@ -36,7 +35,7 @@ from trading_runtime.sweep.search import learn_recorded
 from trading_runtime.sweep.spec import Sweep, load_sweep_spec
 from trading_runtime.sweep.statistics import returns_matrix, sweep_statistics
 from trading_runtime.sweep.tables import CORRUPT, DONE, FAILED, MISSING, Cells, ranked, write_cells
-from trading_runtime.sweep.walk_forward import Fold, WalkForward, walk_forward
+from trading_runtime.sweep.walk_forward import Fold, Series, WalkForward, stitch, walk_forward
 
 SCHEMA_VERSION = 1
 BLOCK = 1024  # cells that are read together
@@ -197,6 +196,7 @@ def _document(found: Gathered) -> dict[str, Any]:
 
 def _write_files(store: ObjectStore, found: Gathered, folder: Path) -> None:
     sweep = found.sweep
+    write_cells(folder / CELLS_FILE, found.cells, sweep)  # first: provenance tells which libraries took part
     folds = _walk_forward(store, found)
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -235,7 +235,6 @@ def _write_files(store: ObjectStore, found: Gathered, folder: Path) -> None:
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / SWEEP_FILE).write_text(text + "\n", encoding="utf-8")
-    write_cells(folder / CELLS_FILE, found.cells, sweep)
     equity = None
     if folds is not None and folds.stitched is not None:
         equity = _equity_table(folder / EQUITY_FILE, folds)
@@ -282,30 +281,51 @@ def _walk_forward(store: ObjectStore, found: Gathered) -> WalkForward | None:
 
 
 def _statistics(store: ObjectStore, found: Gathered) -> dict[str, Any] | None:
-    """Return statistics that count the trials: of a sweep over one period, the only one in which all trials can be
-    compared, with at least two of them done.
+    """Return statistics that count the trials, with at least two of them done: of a sweep over one period, or of the
+    chained tests of a walk-forward. Trials over other periods cannot be compared.
+
+    The trial that is judged is the best combination of the sweep; in a walk-forward that is the best one in hindsight,
+    not the choice fold by fold, which saw none of the tests.
     """
-    sweep, columns = found.sweep, found.cells.columns
-    if len(sweep.periods) > 1:
+    sweep = found.sweep
+    judged = [number for number, period in enumerate(sweep.periods) if period.role != "train"]
+    if len(judged) > 1 and len(judged) == len(sweep.periods):
         return None
-    values = columns[f"m_{sweep.metric}"]
-    order = ranked(values, [found.cells.swept(place) for place in range(len(values))], sweep.direction)
-    done = [place for place, status in enumerate(columns["status"]) if status == DONE]
+    combinations, values = combination_scores(found.cells, sweep, sweep.metric)
+    order = ranked(values, [sweep.swept(one) for one in combinations], sweep.direction)
+    columns = found.cells.columns
+    cells = {
+        index: cell_id
+        for index, cell_id, status in zip(columns["index"], columns["cell_id"], columns["status"], strict=True)
+        if status == DONE
+    }
+    indices = {one: [number * sweep.combinations + one for number in judged] for one in combinations}
+    done = [one for one in combinations if all(index in cells for index in indices[one])]
     if len(done) < 2 or values[order[0]] is None:
         return None
-    sample = sorted({*done[:: -(-len(done) // TRIALS_MAX)], order[0]})
-    series: list[tuple[Integers, Floats]] = []
+    sample = sorted({*done[:: -(-len(done) * len(judged) // TRIALS_MAX)], order[0]})
+    bar_ms, start_cash = next(iter(found.data.bars.values())).bar_ms, starting_cash(sweep, found.data)
+    series: list[Series] = []
     returns_per_year = sweep.settings.metrics.periods_per_year
-    for start in range(0, len(sample), BLOCK):
-        for read in read_results(store, [columns["cell_id"][place] for place in sample[start : start + BLOCK]]):
-            if read.content is None:
-                raise DataError(
-                    f"cell {read.cell_id}: its result has gone while the sweep was gathered: gather it again"
-                )
-            series.append(equity_series(read.content["equity_daily"]))
-            returns_per_year = float(read.content["metrics"]["periods_per_year"])
-    bar_ms = next(iter(found.data.bars.values())).bar_ms
-    returns = returns_matrix(series, start_cash=starting_cash(sweep, found.data), bar_ms=bar_ms)
+    many = max(1, BLOCK // len(judged))  # trials that are read together
+    for start in range(0, len(sample), many):
+        block = sample[start : start + many]
+        reads = iter(read_results(store, [cells[index] for one in block for index in indices[one]]))
+        for _ in block:
+            parts: list[tuple[int, Series]] = []
+            for number, read in zip(judged, islice(reads, len(judged)), strict=True):
+                if read.content is None:
+                    raise DataError(
+                        f"cell {read.cell_id}: its result has gone while the sweep was gathered: gather it again"
+                    )
+                parts.append((sweep.periods[number].fold, equity_series(read.content["equity_daily"])))
+                returns_per_year = float(read.content["metrics"]["periods_per_year"])
+            try:
+                chained = stitch(parts, start_cash=start_cash, bar_ms=bar_ms)
+            except DataError:
+                return None  # tests that overlap: the chosen ones' curve is refused with the same reason
+            series.append((chained.time_ms, chained.equity))
+    returns = returns_matrix(series, start_cash=start_cash, bar_ms=bar_ms)
     return sweep_statistics(
         returns,
         sample.index(order[0]),

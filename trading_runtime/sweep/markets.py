@@ -7,7 +7,7 @@ the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,12 +18,13 @@ from trading_runtime.backtest.market import Market
 from trading_runtime.backtest.trace import ENGINE_SEMANTICS
 from trading_runtime.config.build import account_terms, build_account, build_execution, build_instrument
 from trading_runtime.core.bars import Bars
-from trading_runtime.core.errors import DataError
+from trading_runtime.core.errors import ConfigurationError, DataError
 from trading_runtime.core.evaluate import ColumnCache
-from trading_runtime.core.hashing import json_hash
+from trading_runtime.core.hashing import canonical_json, json_hash
 from trading_runtime.core.instruments import Instrument, instrument_to_json
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import iso_time
+from trading_runtime.objects.seal import object_text
 from trading_runtime.sweep.candles import CandleHashes
 from trading_runtime.sweep.data import SweepData
 from trading_runtime.sweep.periods import Period
@@ -31,6 +32,7 @@ from trading_runtime.sweep.spec import Cell, Sweep
 
 # What cells hold and how their figures are cut out of a run; part of every cell's identity.
 CELL_SEMANTICS = 1
+_PARAMETERS = "parameters"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +57,24 @@ class Markets:
         self._hashes = {symbol: CandleHashes(bars) for symbol, bars in data.bars.items()}
         self._kept: tuple[Period, PeriodMarket] | None = None
         self._read: dict[tuple[Period, int], dict[str, Any]] = {}
+        self._texts: dict[tuple[Period, int], tuple[bytes, bytes]] = {}
         self.bar_ms = next(iter(data.bars.values())).bar_ms
 
     def needed(self, strategy: Strategy) -> int:
         """Return the number of closed bars that one decision depends on."""
         return strategy.bars_needed(self.bar_ms)
 
-    def market(self, period: Period, needed: int) -> PeriodMarket:
-        """Return a market of ``period`` with at least ``needed`` bars before it, where there are as many.
+    def market(self, period: Period, needed: int, *, exact: bool = False) -> PeriodMarket:
+        """Return a market of ``period`` with at least ``needed`` bars before it, where there are as many; with no more
+        than those when it is ``exact``.
 
         Raises DataError when no bar lies in the period, ConfigurationError for bars that do not go together.
         """
-        reach = 1 << max(needed - 1, 0).bit_length()  # cells with somewhat longer windows then find it made
+        # Cells with somewhat longer windows then find it made.
+        reach = needed if exact else 1 << max(needed - 1, 0).bit_length()
         if (
-            self._kept is not None
+            not exact
+            and self._kept is not None
             and self._kept[0] == period
             and self._kept[1].warm_up >= min(needed if period.warm_up else 0, self._before(period))
         ):
@@ -88,7 +94,18 @@ class Markets:
 
     def identity(self, cell: Cell, needed: int) -> dict[str, Any]:
         """Return everything that can change the cell's result; its canonical JSON's SHA-256 is the cell's id."""
-        return {**self._read_by(cell.period, needed), "parameters": cell.parameters}
+        return {**self._read_by(cell.period, needed), _PARAMETERS: cell.parameters}
+
+    def identity_text(self, cell: Cell, needed: int) -> bytes:
+        """Return the canonical JSON of ``identity``; all but the parameters is written once for a period."""
+        key = (cell.period, needed)
+        if key not in self._texts:
+            parts = {name: canonical_json(value) for name, value in self._read_by(*key).items()}
+            before = object_text({name: text for name, text in parts.items() if name < _PARAMETERS})
+            after = object_text({name: text for name, text in parts.items() if name > _PARAMETERS})
+            self._texts[key] = (before[:-1] + b"," + canonical_json(_PARAMETERS) + b":", b"," + after[1:])
+        before, after = self._texts[key]
+        return before + canonical_json(cell.parameters) + after
 
     def _read_by(self, period: Period, needed: int) -> dict[str, Any]:
         key = (period, needed)
@@ -189,6 +206,16 @@ def starting_cash(sweep: Sweep, data: SweepData) -> float:
 def explained(identity: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return the names of the parts in which two identities differ, in the order of the first."""
     return [name for name in {**identity, **other} if identity.get(name) != other.get(name)]
+
+
+def refuse_empty(periods: Sequence[Period], data: SweepData) -> None:
+    """Raise ConfigurationError for a period in which no bar lies: none of its cells could be computed."""
+    for period in periods:
+        edges = [_inside(bars, period) for bars in data.bars.values()]
+        if all(stop <= start for start, stop in edges):
+            raise ConfigurationError(
+                f"periods: no bar lies in {period.name} from {iso_time(period.start_ms)} to {iso_time(period.end_ms)}"
+            )
 
 
 def _inside(bars: Bars, period: Period) -> tuple[int, int]:

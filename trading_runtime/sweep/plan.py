@@ -20,6 +20,7 @@ from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.objects.port import ObjectDamaged, ObjectMissing, ObjectStore
 from trading_runtime.objects.seal import seal, unseal
 from trading_runtime.sweep.data import SweepData, load_data, upload
+from trading_runtime.sweep.markets import refuse_empty
 from trading_runtime.sweep.periods import make_periods
 from trading_runtime.sweep.results import cell_key
 from trading_runtime.sweep.runner import Runner
@@ -62,11 +63,14 @@ def plan_sweep(path: Path | str, store: ObjectStore, environment: Mapping[str, s
     strategy = load_strategy(settings, backtest.folder)
     kind = type(strategy)
     try:
+        if settings.artifact is not None:
+            _refuse_swept_fuel(wanted.space)
         fixed = {name: value for name, value in strategy.params.to_json().items() if name not in wanted.space}
         space = make_space(wanted.space, wanted.where, kind.Params, fixed)
         places, count = _chosen(space, kind.Params, wanted.search.kind, wanted.search.count, wanted.search.seed)
-        data = load_data(settings, backtest.folder)
+        data = load_data(settings, backtest.folder, strategy)
         periods = make_periods(wanted.periods, *data.span(settings))
+        refuse_empty(periods, data)
         if count * len(periods) > CELLS_MAX:
             raise ConfigurationError(
                 f"{count:,} combinations in {len(periods)} periods are {count * len(periods):,} cells; "
@@ -130,6 +134,15 @@ def named_sweeps(store: ObjectStore, name: str) -> list[str]:
 def slug(name: str) -> str:
     """Return a name as it may stand in file names and keys."""
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:60] or "sweep"
+
+
+def _refuse_swept_fuel(space: Mapping[str, Any]) -> None:
+    """Publications are resolved once for all cells, without the coin that pays fees."""
+    if "fuel_symbol" in space:
+        raise ConfigurationError(
+            "space.fuel_symbol: decides what publications may trade, which is the same for all cells; "
+            "set it in the backtest's strategy, and plan a sweep for each"
+        )
 
 
 def _chosen(space: Space, parameters: Any, search: str, count: int | None, seed: int) -> tuple[Places | None, int]:

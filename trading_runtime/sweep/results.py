@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trading_runtime.core.hashing import canonical_json, json_hash, sha256_hex
+from trading_runtime.core.hashing import canonical_json, sha256_hex
 from trading_runtime.objects.folder import FolderObjects
 from trading_runtime.objects.many import THREADS, create_many, get_many
 from trading_runtime.objects.memory import MemoryObjects
 from trading_runtime.objects.port import ObjectDamaged, ObjectMissing, ObjectStore
-from trading_runtime.objects.seal import seal, unseal
-from trading_runtime.sweep.cell import CellError, Outcome, outcome_digest
+from trading_runtime.objects.seal import object_text, seal, seal_texts, unseal, unseal_texts
+from trading_runtime.sweep.cell import CellError, Outcome
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,6 @@ class Read:
     cell_id: str
     content: dict[str, Any] | None
     damage: str | None = None
-
-
-def cell_id_of(identity: Mapping[str, Any]) -> str:
-    """Return the id of the cell with this identity."""
-    return json_hash(identity)
 
 
 def cell_key(cell_id: str) -> str:
@@ -51,16 +46,18 @@ def failure_key(sweep_id: str, cell_id: str) -> str:
 
 
 def result_bytes(cell_id: str, identity: Mapping[str, Any], outcome: Outcome) -> bytes:
-    """Return a cell's result as it is stored: the same bytes wherever it was computed."""
-    return seal(
+    """Return a cell's result as it is stored: the same bytes wherever it was computed. Its digest is the outcome's."""
+    parts = {name: canonical_json(value) for name, value in identity.items()}
+    measured = {name: canonical_json(value) for name, value in outcome.items()}
+    return seal_texts(
         {
-            "cell_id": cell_id,
-            "identity": identity,
-            "parameters": identity["parameters"],
-            "period": identity["period"],
-            "metrics": outcome["metrics"],
-            "equity_daily": outcome["equity"],
-            "digest": outcome_digest(outcome),
+            "cell_id": canonical_json(cell_id),
+            "identity": object_text(parts),
+            "parameters": parts["parameters"],
+            "period": parts["period"],
+            "metrics": measured["metrics"],
+            "equity_daily": measured["equity"],
+            "digest": canonical_json(sha256_hex(object_text(measured))),
         }
     )
 
@@ -76,10 +73,11 @@ def understood(cell_id: str, raw: bytes | None, label: str) -> Read:
         return Read(cell_id, None)
     key = f"{label}: {cell_key(cell_id)}"
     try:
-        content = unseal(key, raw)
-        if content["cell_id"] != cell_id or sha256_hex(canonical_json(content["identity"])) != cell_id:
+        content, texts = unseal_texts(key, raw)
+        if content["cell_id"] != cell_id or sha256_hex(texts["identity"]) != cell_id:
             return Read(cell_id, None, f"{key}: is the result of another cell")
-        if content["digest"] != outcome_digest({"metrics": content["metrics"], "equity": content["equity_daily"]}):
+        measured = {"metrics": texts["metrics"], "equity": texts["equity_daily"]}
+        if content["digest"] != sha256_hex(object_text(measured)):
             return Read(cell_id, None, f"{key}: does not match its digest")
     except ObjectDamaged as error:
         return Read(cell_id, None, str(error))

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from trading_runtime.backtest.run import COMPILED_BARS_MIN
+from trading_runtime.core.hashing import sha256_hex
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.objects.port import ObjectStore
 from trading_runtime.sweep.cell import CellError, Measures, Outcome, batch_outcomes, general_outcome
 from trading_runtime.sweep.data import SweepData, download
 from trading_runtime.sweep.markets import Markets, PeriodMarket, starting_with
 from trading_runtime.sweep.results import (
-    cell_id_of,
     cell_key,
     failed_ids,
     failure_bytes,
@@ -98,7 +98,7 @@ class Runner:
         """Return a cell with its id."""
         cell = self._sweep.cell(index)
         needed = self._markets.needed(cell.strategy)
-        return Task(cell, needed, cell_id_of(self._markets.identity(cell, needed)))
+        return Task(cell, needed, sha256_hex(self._markets.identity_text(cell, needed)))
 
     def identity(self, task: Task) -> dict[str, Any]:
         """Return what names a cell."""

@@ -119,13 +119,20 @@ def range_values(start: float, stop: float, step: float) -> list[float]:
     """Return start, start + step, ... up to ``stop``, both included; steps are counted, not added up, and rounded to
     ten decimals, so that steps of 0.1 give 0.3.
     """
-    if not all(math.isfinite(one) for one in (start, stop, step)):
-        raise ConfigurationError("start, stop and step must be finite")
+    try:
+        finite = all(math.isfinite(one) for one in (start, stop, step))
+    except OverflowError:  # a whole number beyond float64
+        finite = False
+    if not finite:
+        raise ConfigurationError("start, stop and step must be finite, as float64 has them")
     if step <= 0 or stop < start:
         raise ConfigurationError(f"needs a step above 0 and a stop not below start, not {start}, {stop}, {step}")
-    count = math.floor((stop - start) / step + 1e-9) + 1
-    if count > SWEEP_VALUES_MAX:
-        raise ConfigurationError(f"has {count} values; at most {SWEEP_VALUES_MAX} are allowed")
+    steps = (float(stop) - float(start)) / float(step) + 1e-9
+    if steps >= SWEEP_VALUES_MAX:
+        raise ConfigurationError(
+            f"has more values than the {SWEEP_VALUES_MAX:,} that are allowed: use a larger step than {step:.6g}"
+        )
+    count = math.floor(steps) + 1
     return [round(start + index * step, 10) for index in range(count)]
 
 

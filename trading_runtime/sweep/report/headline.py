@@ -79,8 +79,10 @@ def _sentences(subject: Subject) -> list[str]:
         trials = statistics.get("trials")
         counted = f"{count(trials)} trials" if is_number(trials) else "the trials"
         verdict = "" if skill >= SKILL else ": that is no evidence of skill"
+        which = "the best in hindsight" if metrics else "it"  # not the choice fold by fold, which is told before
         sentences.append(
-            f"With {counted} counted, it is real with a probability of <b>{percent(skill, decimals=1)}</b>{verdict}."
+            f"With {counted} counted, {which} is real with a probability of "
+            f"<b>{percent(skill, decimals=1)}</b>{verdict}."
         )
     if is_number(share := overfitting.get("probability")):
         often = percent(share, decimals=1)
@@ -127,7 +129,7 @@ def tiles(subject: Subject) -> str:
         (f"Best {label(subject.metric)}", figure(subject.metric, best), "before counting trials", ""),
     ]
     metrics = stitched_metrics(subject)
-    if metrics and not statistics:
+    if metrics:
         total, sharpe = (metrics.get(key) for key in ("total_return_fraction", "sharpe_ratio"))
         figures += [
             ("Out of sample", figure("total_return_fraction", total, sign=True), "all tests, chained", ""),

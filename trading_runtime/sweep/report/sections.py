@@ -65,7 +65,20 @@ def best_cells(subject: Subject) -> str:
     unit = f"{len(rows)} of {count(subject.total)}" + (
         ", in train: what they were chosen by, not what they earned" if in_train else ""
     )
-    return _card("best", "Best cells", unit, scroll("Best cells", table))
+    return _card("best", "Best cells", unit, scroll("Best cells", table) + _how_to_report(subject, rows[0]))
+
+
+def _how_to_report(subject: Subject, row: int) -> str:
+    """The command that makes the report of a cell: trades and charts are not stored, they are computed again."""
+    sweep_id = subject.sweep.get("sweep_id")
+    if not isinstance(sweep_id, str):
+        return ""
+    cell = str(subject.columns["cell_id"][row])[:12]
+    command = f"trading-runtime sweep report --sweep {sweep_id} --cell {cell}"
+    return (
+        f'<p class="hint">Trades, charts and journal of a cell: <code>{escape(command)}</code>, with the '
+        "<code>--store</code> of the sweep.</p>"
+    )
 
 
 def folds(subject: Subject) -> str:
@@ -173,6 +186,8 @@ def statistics(subject: Subject) -> str:
         else:
             items = "".join(f"<div><dt>{escape(key)}</dt><dd>{value}</dd></div>" for key, value in rows(part))
             body = f'<dl class="figures one">{items}</dl>' + _rank_bars(part.get("rank_shares"))
+            if subject.part("walk_forward"):
+                body += '<p class="hint">Over the chained tests; the chosen cell is the best of them in hindsight.</p>'
         parts.append(f'<div class="card"><div class="bar"><h2>{heading}</h2></div>{body}</div>')
     return f'<section id="statistics" class="pair even">{"".join(parts)}</section>' if parts else ""
 
