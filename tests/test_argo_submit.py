@@ -18,7 +18,7 @@ from trading_runtime.argo.client import AlreadyThere, Cluster, open_cluster
 from trading_runtime.argo.results import fetch_results
 from trading_runtime.argo.settings import ArgoSettings, load_argo_settings
 from trading_runtime.argo.shards import SHARD_SECONDS, SHARDS_MAX, size_shards
-from trading_runtime.argo.submit import check_submission, follow, progress_of, submit, sweep_workflow
+from trading_runtime.argo.submit import follow, progress_of, submit, sweep_workflow
 from trading_runtime.cli import verbs
 from trading_runtime.cli.main import main
 from trading_runtime.core.errors import ConfigurationError, DataError, TemporaryError
@@ -91,7 +91,7 @@ def test_submissions_at_once_make_one_workflow(server: ApiServer, tmp_path: Path
 
 
 def test_a_lost_answer_makes_no_second_workflow(cluster: Cluster, server: ApiServer, settings: ArgoSettings) -> None:
-    server.faults = ["lost"]
+    server.faults = ["fine", "lost"]  # the question what is there, then the creation
     done = submit(cluster, settings, SWEEP, 4)
     assert done.progress.name == NAME
     assert not done.is_new  # nobody can tell whose it is; it is there once
@@ -151,10 +151,10 @@ def test_what_the_server_refuses_is_said_in_one_line(
 def test_a_dry_run_asks_the_server_and_keeps_nothing(
     cluster: Cluster, server: ApiServer, settings: ArgoSettings
 ) -> None:
-    assert check_submission(cluster, settings, SWEEP, 4).is_new
+    assert submit(cluster, settings, SWEEP, 4, is_dry_run=True).is_new
     assert server.workflows == {}
     submit(cluster, settings, SWEEP, 4)
-    assert not check_submission(cluster, settings, SWEEP, 4).is_new
+    assert not submit(cluster, settings, SWEEP, 4, is_dry_run=True).is_new
 
 
 def test_a_run_that_ended_is_followed_by_another_only_when_asked(

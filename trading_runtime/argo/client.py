@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from trading_runtime.core.errors import ConfigurationError, TemporaryError
 
@@ -47,6 +49,7 @@ def open_cluster(
     """
     from kubernetes import client, config
     from kubernetes.config.config_exception import ConfigException
+    from yaml import YAMLError
 
     environment = os.environ if environment is None else environment
     settings = client.Configuration()
@@ -57,13 +60,16 @@ def open_cluster(
             loading.load_incluster_config(client_configuration=settings)
         else:
             loading.load_kube_config(config_file=named, context=context, client_configuration=settings)
-    except (ConfigException, OSError, ValueError, TypeError) as error:
-        text = " ".join(str(error).split())[:200].rstrip(".")
-        raise ConfigurationError(
-            f"no cluster can be reached: {text}; name a kubeconfig by --kubeconfig or KUBECONFIG"
-        ) from None
+    except YAMLError:  # its own text may quote the line, and a line may be a token
+        raise _unreachable(f"{named or 'the kubeconfig'} is not YAML") from None
+    except (ConfigException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise _unreachable(" ".join(str(error).split())[:200].rstrip(".")) from None
+    host = _shown_host(settings.host)
+    # The HTTP library quotes a header that it cannot send, and this one is the credential.
+    if not all(value.isascii() and value.isprintable() for value in settings.api_key.values()):
+        raise _unreachable("its token holds characters that no token has: a line break, perhaps")
     settings.retries = False  # one place decides what is tried again: this file
-    return Cluster(client.CustomObjectsApi(client.ApiClient(settings)), namespace, settings.host, wait)
+    return Cluster(client.CustomObjectsApi(client.ApiClient(settings)), namespace, host, wait)
 
 
 class Cluster:
@@ -130,10 +136,14 @@ class Cluster:
             if workflow is None:
                 raise ConfigurationError(f"workflow {name} is not in namespace {self.namespace} any more")
             yield workflow
+            is_quiet = True
             try:
                 for changed in self._changes(name, workflow["metadata"]["resourceVersion"]):
-                    failures = 0
+                    failures, is_quiet = 0, False
                     yield changed
+                failures = 0  # a watch that ended in its time worked: failures far apart are no row of failures
+                if is_quiet:  # something between may end every watch at once: do not ask in a circle
+                    self._wait(WAIT_SECONDS_FIRST)
             except _Interrupted as error:
                 failures += 1
                 if failures >= ATTEMPTS_MAX:
@@ -200,6 +210,23 @@ class Cluster:
         return ConfigurationError(
             f"{self._host}: {what} was refused ({error.status}): {_told(error)}{_advice(error.status)}"
         )
+
+
+def _unreachable(why: str) -> ConfigurationError:
+    return ConfigurationError(f"no cluster can be reached: {why}; name a kubeconfig by --kubeconfig or KUBECONFIG")
+
+
+def _shown_host(address: str) -> str:
+    """Return the address of an API server as messages may show it: without a user's name and password."""
+    try:
+        parts = urlsplit(address)
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        parts, name, port = urlsplit(""), None, None
+    if not name or not re.fullmatch(r"https?://\S+", address):
+        raise _unreachable("the server it names is no https://host:port")
+    name = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{name}" + ("" if port is None else f":{port}")
 
 
 class _Interrupted(Exception):

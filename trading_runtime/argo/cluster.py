@@ -19,6 +19,20 @@ _LIVE_PRIORITY, _RESEARCH_PRIORITY = 100_000, -10
 # Rootless BuildKit needs an unconfined seccomp profile, which only the profile "privileged" of the standards allows.
 _BUILD_PROFILE = "privileged"
 
+# What a workflow gets that says nothing itself: an end, a user, and to be swept up. No retry, see ``_controller``.
+_WORKFLOW_DEFAULTS = f"""\
+spec:
+  activeDeadlineSeconds: 86400
+  podGC: {{strategy: OnPodSuccess, deleteDelayDuration: 600s}}
+  ttlStrategy: {{secondsAfterSuccess: 86400, secondsAfterFailure: 604800}}
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: {USER_ID}
+    runAsGroup: {USER_ID}
+    fsGroup: {USER_ID}
+    seccompProfile: {{type: RuntimeDefault}}
+"""
+
 
 def base_objects(settings: ArgoSettings, folder: Path) -> list[Document]:
     """Return all plain objects; ``folder`` is that of the settings file, where the cycle's configuration lies.
@@ -161,6 +175,7 @@ resources:
         "executor": executor,
         "failedPodRestart": "enabled: true\nmaxRestarts: 3\n",
         "metricsConfig": "enabled: true\nmetricsTTL: 10m\n",
+        "workflowDefaults": _WORKFLOW_DEFAULTS,
         "workflowRestrictions": "templateReferencing: Strict\n",
     }
 

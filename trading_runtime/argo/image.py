@@ -85,8 +85,9 @@ def _push_template(settings: ArgoSettings) -> Container:
         "layers": f"{_BUILDER_HOME}/.local/share/buildkit",
         "no-token": TOKEN_FOLDER,
     }
+    limits = dict.fromkeys(folders, build.size.scratch) | {"no-token": "1Mi"}
     volumes = [
-        models.Volume(name=name, empty_dir=models.EmptyDirVolumeSource(size_limit=models.Quantity(build.size.scratch)))
+        models.Volume(name=name, empty_dir=models.EmptyDirVolumeSource(size_limit=models.Quantity(limits[name])))
         for name in folders
     ]
     mounts = [models.VolumeMount(name=name, mount_path=folder) for name, folder in folders.items()]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trading_runtime.argo.models import forbid_unknown_fields
 from trading_runtime.argo.pods import (
+    SECRET_FOLDER,
     Mounted,
     Pod,
     command_template,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 SETTINGS_FOLDER = "/etc/trading-runtime"
 SETTINGS_FILE = "cycle.yaml"
-SECRET_FOLDER = "/etc/trading-runtime-secrets"
 LIVE_ACCOUNT = "live-cycle"
 WATCH_ACCOUNT = "watch"
 NOTIFY = "notify"

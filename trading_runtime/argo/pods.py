@@ -22,6 +22,7 @@ OUT_FOLDER = "/mnt/out"
 # Where Kubernetes mounts the pod's API token. Argo's own containers need it, the command never does: an empty folder
 # mounted here makes the admission leave it out of the main container alone.
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
+SECRET_FOLDER = "/etc/trading-runtime-secrets"
 GOOGLE_FOLDER = "/var/run/secrets/google"
 GOOGLE_TOKEN_SECONDS = 3_600
 PART_OF = "trading-runtime"
@@ -156,13 +157,18 @@ def config_map_mount(name: str, folder: str) -> Mounted:
     return Mounted(models.Volume(name="settings", config_map=models.ConfigMapVolumeSource(name=name)), folder)
 
 
-def secret_mount(volume: str, secret: str, folder: str, keys: Mapping[str, str]) -> Mounted:
-    """Return keys of a Secret as files (key: file name) that only the pod's user and group may read."""
+def secret_mount(
+    volume: str, secret: str, folder: str, keys: Mapping[str, str], *, is_optional: bool = False
+) -> Mounted:
+    """Return keys of a Secret as files (key: file name) that only the pod's user and group may read. Where an optional
+    Secret is not there the folder is empty; a pod with another one waits for it.
+    """
     from hera.workflows import models
 
     source = models.SecretVolumeSource(
         secret_name=secret,
         default_mode=0o440,
+        optional=True if is_optional else None,
         items=[models.KeyToPath(key=key, path=path) for key, path in keys.items()],
     )
     return Mounted(models.Volume(name=volume, secret=source), folder)

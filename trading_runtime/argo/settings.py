@@ -6,13 +6,16 @@ Only reading and checking is here; what settings turn into is built in the files
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, field
 
+from trading_runtime.argo.schedules import schedule_problem
 from trading_runtime.config.checking import SettingError, check_tree
 from trading_runtime.config.files import read_tree
 from trading_runtime.config.layers import Layers
@@ -22,6 +25,19 @@ from trading_runtime.core.errors import ConfigurationError
 SETTINGS_NAME = "settings.yaml"
 # The name of a run is that of its CronWorkflow, "-" and ten digits; Argo allows 52 for a CronWorkflow (its validation).
 CRON_NAME_MAX = 52
+# A run of a sweep is called NAME-<16 digits of the sweep>-<two digits>; Argo allows 63 for a Workflow.
+SWEEP_NAME_MAX = 43
+# What the templates of these WorkflowTemplates are called; the one that is named by the setting is another.
+_SWEEP_TEMPLATES = ("plan", "shard", "gather", "planned")
+_BUILD_TEMPLATES = ("check-source", "push")
+# Set from sweep.store.secret: given twice, nobody could say which one counts.
+_OWN_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID_FILE", "AWS_SECRET_ACCESS_KEY_FILE")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+# What Argo's own containers ask for beside ours, by the executor's sizes of the controllers' ConfigMap.
+_EXECUTOR_CPU, _EXECUTOR_MEMORY = 0.05, 256 * 2**20
+_SCALES = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    f"{letter}i": 1024.0**power for power, letter in enumerate("KMGT", start=1)
+}
 _DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 
 _NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?!\n)$"
@@ -37,8 +53,12 @@ Quantity = Annotated[
     str,
     Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi|Ti)?(?!\n)$", extra={"form": "a quantity such as 250m or 1Gi"}),
 ]
+# Without a unit, or with m, it would be bytes or less: a pod that is killed before it begins.
+Memory = Annotated[
+    str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)(?!\n)$", extra={"form": "memory such as 512Mi or 1Gi"})
+]
 Cidr = Annotated[str, Meta(pattern=r"^[0-9.]+/[0-9]{1,2}(?!\n)$", extra={"form": "addresses such as 10.0.0.0/8"})]
-Schedule = Annotated[str, Meta(min_length=9, description="five fields of cron, in UTC")]
+Schedule = Annotated[str, Meta(description="five fields of cron, in UTC")]
 Seconds = Annotated[int, Meta(ge=30, le=604_800)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
@@ -49,8 +69,8 @@ class SizeSettings(Section, frozen=True, kw_only=True):
     """
 
     cpu: Quantity
-    memory: Quantity
-    scratch: Annotated[Quantity, Meta(description="size of the writable folders /tmp and /mnt/out")] = "256Mi"
+    memory: Memory
+    scratch: Annotated[Memory, Meta(description="size of the writable folders /tmp and /mnt/out")] = "256Mi"
 
 
 class NamespaceSettings(Section, frozen=True, kw_only=True):
@@ -189,7 +209,7 @@ class ClusterSettings(Section, frozen=True, kw_only=True):
     parallelism: Annotated[int, Meta(ge=1, le=1000, description="workflows a controller runs at once")]
     creations_per_second: Annotated[int, Meta(ge=1, le=1000, description="pods a controller creates per second")]
     research_cpu: Quantity
-    research_memory: Quantity
+    research_memory: Memory
     research_pods: Annotated[int, Meta(ge=1, le=5000)]
 
 
@@ -246,16 +266,102 @@ def _check(settings: ArgoSettings) -> None:
         raise SettingError(
             "live.workflow_seconds", f"must exceed live.pod_seconds {live.pod_seconds}: a retry needs time"
         )
+    if live.grace_seconds >= live.pod_seconds:
+        raise SettingError("live.grace_seconds", f"must be below live.pod_seconds {live.pod_seconds}")
     if live.mode == "live" and live.exchange is None:
         raise SettingError("live.exchange", "is missing: mode live needs the Secret with the exchange's credentials")
-    sweep = settings.sweep
-    if sweep.shard_seconds >= sweep.workflow_seconds:
-        raise SettingError("sweep.workflow_seconds", f"must exceed sweep.shard_seconds {sweep.shard_seconds}")
-    for name in sweep.store.variables:
-        if looks_secret(name):
+    for key in ("plan_seconds", "shard_seconds", "gather_seconds"):
+        seconds = getattr(settings.sweep, key)
+        if seconds >= settings.sweep.workflow_seconds:
+            raise SettingError("sweep.workflow_seconds", f"must exceed sweep.{key} {seconds}")
+    for key in ("live", "watch", "reconcile"):
+        schedule = getattr(settings, key).schedule
+        problem = schedule_problem(schedule)
+        if problem is not None:
+            raise SettingError(f"{key}.schedule", f"{schedule!r} {problem}")
+    _check_variables(settings)
+    _check_network(settings)
+    _check_quotas(settings)
+
+
+def _check_variables(settings: ArgoSettings) -> None:
+    store = settings.sweep.store
+    for name, value in store.variables.items():
+        key = f"sweep.store.variables.{name}"
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise SettingError(key, "is no name of a variable: letters, digits and _")
+        if looks_secret(name) or re.search(r"://[^/\s]*@", value):
+            raise SettingError(key, "looks like a secret: name its Secret in sweep.store.secret")
+        if name in _OWN_VARIABLES and store.secret is not None:
+            raise SettingError(key, f"comes from the Secret {store.secret} already (sweep.store.secret)")
+
+
+def _check_network(settings: ArgoSettings) -> None:
+    """Pods that a policy keeps from the store do not fail: they wait until their deadline."""
+    network = settings.network
+    for key in ("api_server", "object_store"):
+        text = getattr(network, key)
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise SettingError(f"network.{key}", f"is no range of addresses: {error}") from None
+    ports = {"network.api_server_port": network.api_server_port}
+    ports |= {f"clusters.{name}.api_server_port": one.api_server_port for name, one in settings.clusters.items()}
+    for key, port in ports.items():
+        if port == 443 and ipaddress.ip_network(network.api_server).prefixlen == 0:
             raise SettingError(
-                f"sweep.store.variables.{name}", "looks like a secret: name its Secret in sweep.store.secret"
+                "network.api_server",
+                f"must name the API server's address with {key} 443: anywhere on 443 is every private address as well",
             )
+    for name in _ENDPOINTS:
+        address = settings.sweep.store.variables.get(name)
+        if address is None:
+            continue
+        try:
+            parts = urlsplit(address)
+            host, port = parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
+        except (ValueError, KeyError):
+            raise SettingError(f"sweep.store.variables.{name}", f"must be https://host:port, not {address!r}") from None
+        if port != network.object_store_port:
+            raise SettingError(
+                "network.object_store_port",
+                f"is {network.object_store_port}, but the store answers on port {port} ({name}): "
+                "the policy would keep the pods from it",
+            )
+        try:
+            is_private = ipaddress.ip_address(host or "").is_private
+        except ValueError:
+            continue  # a name: where it leads is not known here
+        if ipaddress.ip_network(network.object_store).prefixlen == 0 and is_private:
+            raise SettingError(
+                "network.object_store",
+                f"must name the range of {host} ({name}): anywhere is anywhere on the internet, not a private address",
+            )
+
+
+def _check_quotas(settings: ArgoSettings) -> None:
+    """A pod larger than the quota of its namespace is refused for ever."""
+    for cluster, quota in settings.clusters.items():
+        if not re.fullmatch(_NAME_PATTERN, cluster):
+            raise SettingError(f"clusters.{cluster}", "is no name of an overlay: a-z, 0-9 and -")
+        for kind in ("plan", "shard", "gather"):
+            size: SizeSettings = getattr(settings.sweep, f"{kind}_size")
+            for key, asked, allowed in (
+                ("cpu", amount(size.cpu) + _EXECUTOR_CPU, quota.research_cpu),
+                ("memory", amount(size.memory) + _EXECUTOR_MEMORY, quota.research_memory),
+            ):
+                if asked > amount(allowed):
+                    raise SettingError(
+                        f"sweep.{kind}_size.{key}",
+                        f"and what Argo adds is more than clusters.{cluster}.research_{key} {allowed} allows a "
+                        "namespace: no such pod would ever start",
+                    )
+
+
+def amount(quantity: str) -> float:
+    """Return what a quantity says, in cores or bytes: 0.25 for ``250m``."""
+    number = quantity.rstrip("mkKMGTi")
+    return float(number) * _SCALES[quantity.removeprefix(number)]
 
 
 def _check_images(settings: ArgoSettings) -> None:
@@ -278,6 +384,17 @@ def _check_names(settings: ArgoSettings) -> None:
             raise SettingError(
                 f"{key}.name", f"has {len(name)} characters; Argo allows {CRON_NAME_MAX} for a CronWorkflow"
             )
+    if len(settings.sweep.name) > SWEEP_NAME_MAX:
+        raise SettingError(
+            "sweep.name",
+            f"has {len(settings.sweep.name)} characters; {SWEEP_NAME_MAX} leave room for a sweep's id in a run's name",
+        )
+    for key, name, taken in (
+        ("sweep.name", settings.sweep.name, _SWEEP_TEMPLATES),
+        ("build.name", settings.build.name, _BUILD_TEMPLATES),
+    ):
+        if name in taken:
+            raise SettingError(key, f"must not be {name}: that is what one of its templates is called")
     names = [settings.live.name, settings.watch.name, settings.reconcile.name]
     if len(set(names)) < len(names):
         raise SettingError("watch.name", "live, watch and reconcile need different names")

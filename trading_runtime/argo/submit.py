@@ -94,42 +94,56 @@ def sweep_workflow(settings: ArgoSettings, sweep: str, shards: int, again: int =
     }
 
 
-def submit(cluster: Cluster, settings: ArgoSettings, sweep: str, shards: int, *, is_again: bool = False) -> Submitted:
-    """Start a planned sweep, unless it was started before. With ``is_again`` a run that has ended is followed by
-    another, which computes only what is missing. Raises ConfigurationError when the newest run has not ended.
+def submit(
+    cluster: Cluster,
+    settings: ArgoSettings,
+    sweep: str,
+    shards: int,
+    *,
+    is_again: bool = False,
+    is_dry_run: bool = False,
+) -> Submitted:
+    """Start a planned sweep, unless the cluster has a run of it: then that, the newest one, is what became of it. With
+    ``is_again`` a newest run that has ended is followed by another, which computes only what is missing;
+    ConfigurationError is raised when it has not. ``is_dry_run`` lets the API server check everything and keep nothing.
     """
-    for again in range(1, _AGAIN_MAX + 1):
-        workflow = sweep_workflow(settings, sweep, shards, again)
-        name = workflow["metadata"]["name"]
-        if is_again:  # numbers are given out in order: ask before taking the next one
-            there = cluster.get(name)
-            if there is not None:
-                progress = progress_of(there)
-                if not progress.is_ended:
-                    raise ConfigurationError(
-                        f"{name} is {progress.phase}: it goes on by itself; --again is for runs that ended"
-                    )
-                continue
-        try:
-            return Submitted(progress_of(cluster.create(workflow)), True)
-        except AlreadyThere:
-            there = cluster.get(name)
-            if there is not None:
-                return Submitted(progress_of(there), False)
+    runs = _runs(cluster, settings, sweep)
+    number = max(runs, default=0)
+    if number:
+        newest = progress_of(runs[number])
+        if not is_again:
+            return Submitted(newest, False)
+        if not newest.is_ended:
+            raise ConfigurationError(
+                f"{newest.name} is {newest.phase}: it goes on by itself; --again is for runs that ended"
+            )
+    if number >= _AGAIN_MAX:
+        raise ConfigurationError(f"sweep {sweep} was run {_AGAIN_MAX} times: delete old workflows")
+    workflow = sweep_workflow(settings, sweep, shards, number + 1)
+    name = workflow["metadata"]["name"]
+    try:
+        return Submitted(progress_of(cluster.create(workflow, is_dry_run=is_dry_run)), True)
+    except AlreadyThere:  # by somebody else meanwhile, or by this very call, whose answer was lost
+        there = cluster.get(name)
+        if there is None:
             raise ConfigurationError(
                 f"{name} was there and is gone: somebody deletes workflows; submit again"
             ) from None
-    raise ConfigurationError(f"sweep {sweep} was run {_AGAIN_MAX} times: delete old workflows")
+        return Submitted(progress_of(there), False)
 
 
-def check_submission(cluster: Cluster, settings: ArgoSettings, sweep: str, shards: int) -> Submitted:
-    """Let the API server check a submission and keep nothing of it."""
-    workflow = sweep_workflow(settings, sweep, shards)
-    try:
-        return Submitted(progress_of(cluster.create(workflow, is_dry_run=True)), True)
-    except AlreadyThere:
-        there = cluster.get(workflow["metadata"]["name"])
-        return Submitted(progress_of(there or workflow), False)
+def _runs(cluster: Cluster, settings: ArgoSettings, sweep: str) -> dict[int, Workflow]:
+    """Return the runs of a sweep by their number. Old ones are deleted by their age, the first before the second: what
+    is there, not what is free, says which number is next.
+    """
+    first = sweep_workflow(settings, sweep, 1)["metadata"]["name"]
+    numbered = re.compile(rf"{re.escape(first)}(-([0-9]{{1,2}}))?")
+    found = {}
+    for workflow in cluster.workflows(f"{SWEEPS},{SWEEP_LABEL}={sweep}"):
+        name = numbered.fullmatch(str(workflow["metadata"]["name"]))
+        if name is not None:
+            found[int(name[2] or 1)] = workflow
+    return found
 
 
 def follow(cluster: Cluster, name: str, show: Callable[[Progress], None]) -> Progress:

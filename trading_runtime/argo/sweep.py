@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from trading_runtime.argo.models import forbid_unknown_fields
 from trading_runtime.argo.pods import (
     OUT_FOLDER,
+    SECRET_FOLDER,
     Pod,
     command_template,
     google_mounts,
     labels,
     pod_security,
     retry_of_pure_work,
-    secret_variable,
+    secret_mount,
 )
 from trading_runtime.argo.settings import ArgoSettings
 
@@ -29,7 +30,8 @@ COMPONENT = "sweep"
 SERVICE_ACCOUNT = "sweep"
 _SWEEP = "{{inputs.parameters.sweep}}"
 # After shards that succeeded, failed or broke: what is missing is read from the store, never from Argo's word.
-_AFTER_SHARDS = "shards.Succeeded || shards.Failed || shards.Errored"
+# Skipped: no shard at all, which a number of shards of 0 makes; without gathering that would pass for success.
+_AFTER_SHARDS = "shards.Succeeded || shards.Skipped || shards.Failed || shards.Errored"
 
 
 def build_sweep(settings: ArgoSettings) -> WorkflowTemplate:
@@ -40,12 +42,12 @@ def build_sweep(settings: ArgoSettings) -> WorkflowTemplate:
     sweep = settings.sweep
     store = sweep.store
     mounts, variables = google_mounts(store.google)
-    secrets = []
     if store.secret is not None:
-        secrets = [
-            secret_variable("AWS_ACCESS_KEY_ID", store.secret, "access-key-id"),
-            secret_variable("AWS_SECRET_ACCESS_KEY", store.secret, "secret-access-key"),
-        ]
+        # A Secret that is not there fails the pod's first request in words, and keeps no pod waiting for it.
+        keys = {"access-key-id": "access-key-id", "secret-access-key": "secret-access-key"}
+        mounts.append(secret_mount("object-store", store.secret, SECRET_FOLDER, keys, is_optional=True))
+        variables["AWS_ACCESS_KEY_ID_FILE"] = f"{SECRET_FOLDER}/access-key-id"
+        variables["AWS_SECRET_ACCESS_KEY_FILE"] = f"{SECRET_FOLDER}/secret-access-key"
 
     def pod(name: str, arguments: list[str], seconds: int, **more: object) -> Pod:
         return Pod(
@@ -54,7 +56,6 @@ def build_sweep(settings: ArgoSettings) -> WorkflowTemplate:
             size=getattr(sweep, f"{name}_size"),
             deadline_seconds=seconds,
             variables={**store.variables, **variables},
-            secret_variables=secrets,
             mounts=mounts,
             retry=retry_of_pure_work(3),
             **more,  # type: ignore[arg-type]

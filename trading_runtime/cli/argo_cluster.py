@@ -44,7 +44,11 @@ def add_cluster_verbs(verbs: Subparsers) -> None:
     )
     what.add_argument("--sweep", metavar="ID", help="a sweep that is planned already")
     parser.add_argument("--shards", type=_count, metavar="N", help="pods (as many as give each about ten minutes)")
-    parser.add_argument("--dry-run", choices=("server",), help="let the API server check everything and keep nothing")
+    parser.add_argument(
+        "--dry-run",
+        choices=("server",),
+        help="let the API server check everything and keep nothing (a plan is kept in the store)",
+    )
     parser.add_argument("--again", action="store_true", help="the run of this sweep has ended: compute what is missing")
     parser.add_argument("--watch", action="store_true", help="show progress until it has ended")
     parser.add_argument("--json", action="store_true", help="print JSON: a document for every line of progress")
@@ -80,7 +84,7 @@ def add_cluster_verbs(verbs: Subparsers) -> None:
 
 def _submit(arguments: argparse.Namespace) -> int:
     from trading_runtime.argo.settings import load_argo_settings
-    from trading_runtime.argo.submit import check_submission, check_sweep_id, follow, submit
+    from trading_runtime.argo.submit import check_sweep_id, follow, submit
 
     settings = load_argo_settings(Path(arguments.settings), arguments.set)
     store = arguments.store or settings.sweep.store.address
@@ -95,12 +99,12 @@ def _submit(arguments: argparse.Namespace) -> int:
         sweep, cell_seconds = _planned(arguments.sweep_config, store, has_to_measure=arguments.shards is None)
     sizing = _sizing(settings, store, sweep, cell_seconds, arguments.shards)
     if arguments.dry_run:
-        done = check_submission(cluster, settings, sweep, sizing.shards)
+        done = submit(cluster, settings, sweep, sizing.shards, is_again=arguments.again, is_dry_run=True)
         said = "would be created" if done.is_new else "is there already"
         if arguments.json:
             print_json({"name": done.progress.name, "would_create": done.is_new, "shards": sizing.shards})
         else:
-            print(f"{done.progress.name}: {said}: {sizing}; nothing was kept")
+            print(f"{done.progress.name}: {said}: {sizing}; nothing was kept on the cluster")
         return EXIT_DONE
     done = submit(cluster, settings, sweep, sizing.shards, is_again=arguments.again)
     if not arguments.json:

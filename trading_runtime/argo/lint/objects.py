@@ -31,7 +31,7 @@ def plain_object(document: Document) -> Iterator[Finding]:
         yield document.finding("", "is a Secret: secrets are made in the cluster, never written down here")
     if document.kind in ("Role", "ClusterRole"):
         yield from _role(document)
-    if document.kind == "Namespace" and _LEVEL not in (document.body["metadata"].get("labels") or {}):
+    if document.kind == "Namespace" and _LEVEL not in ((document.body.get("metadata") or {}).get("labels") or {}):
         yield document.finding("metadata.labels", f"has no {_LEVEL}: any pod would be let in")
 
 
@@ -68,7 +68,10 @@ def kustomizations(documents: Sequence[Document]) -> Iterator[Finding]:
 
 def patch_paths(kustomization: dict[str, Any]) -> list[str]:
     """Return the files a kustomization applies as patches."""
-    return [str(one["path"]) for one in kustomization.get("patches") or [] if isinstance(one, dict) and "path" in one]
+    patches = kustomization.get("patches")
+    if not isinstance(patches, list):
+        return []  # said by ``shapes``
+    return [str(one["path"]) for one in patches if isinstance(one, dict) and "path" in one]
 
 
 def is_patch(path: Path, kustomization: dict[str, Any] | None) -> bool:

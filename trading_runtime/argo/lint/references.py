@@ -37,17 +37,26 @@ def references(document: Document, documents: Sequence[Document]) -> Iterator[Fi
         yield document.finding(f"{document.spec_path}.entrypoint", "is missing")
     for key in ("entrypoint", "onExit"):
         name = spec.get(key)
-        if name is not None and name not in templates:
+        if name is None:
+            continue
+        if name not in templates:
             yield document.finding(
                 f"{document.spec_path}.{key}", f"there is no template {name!r}{_hint(name, templates)}"
             )
+            continue
+        # What a run is given goes to these templates by its names.
+        for wanted in sorted(_needed(templates[name]) - set(_names(spec.get("arguments")))):
+            yield document.finding(
+                f"{document.spec_path}.{key}", f"template {name!r} needs a value for {wanted!r}, which nobody gives"
+            )
+    yield from _given_twice(document)
     parameters = frozenset(_names(spec.get("arguments")))
     scope = Scope(parameters)
     top = strings({key: spec[key] for key in spec if key != "templates"}, document.spec_path)
     for path, text in top:
         for problem in tag_problems(text, scope):
             yield document.finding(path, problem)
-    after_the_end = _reachable(templates, _exit_templates(spec))
+    after_the_end = reachable(templates, exit_templates(spec))
     for path, template in document.templates():
         name = str(template.get("name"))
         inner = Scope(
@@ -112,6 +121,27 @@ def _started_template(document: Document, documents: Sequence[Document]) -> Iter
             yield document.finding(place, problem)
 
 
+def _given_twice(document: Document) -> Iterator[Finding]:
+    """Argo refuses two parameters of one name."""
+    blocks = [(f"{document.spec_path}.arguments", document.spec.get("arguments"))]
+    for path, template in document.templates():
+        blocks += [(f"{path}.{kind}", template.get(kind)) for kind in ("inputs", "outputs")]
+        for task in (template.get("dag") or {}).get("tasks") or []:
+            blocks.append((f"{path}.dag.tasks[{task.get('name')}].arguments", task.get("arguments")))
+    for path, block in blocks:
+        names = _names(block)
+        for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+            yield document.finding(f"{path}.parameters[{name}]", "is given twice")
+
+
+def _needed(template: Template) -> set[str]:
+    return {
+        str(one.get("name"))
+        for one in (template.get("inputs") or {}).get("parameters") or []
+        if not {"value", "default", "valueFrom"} & set(one)
+    }
+
+
 def _kind(document: Document, path: str, template: Template) -> Iterator[Finding]:
     kinds = [kind for kind in _KINDS if kind in template]
     if len(kinds) != 1:
@@ -134,6 +164,8 @@ def _dag(
     documents: Sequence[Document],
 ) -> Iterator[Finding]:
     tasks = {str(task.get("name")): task for task in dag.get("tasks") or []}
+    if not tasks:
+        yield document.finding(f"{path}.dag.tasks", "is empty: it would succeed without doing anything")
     if len(tasks) < len(dag.get("tasks") or []):
         yield document.finding(f"{path}.dag.tasks", "two tasks have one name")
     before: dict[str, set[str]] = {}
@@ -269,13 +301,15 @@ def _outputs(task: dict[str, Any], templates: Mapping[str, Template]) -> frozens
     return None if called is None else frozenset(_names(called.get("outputs")))
 
 
-def _exit_templates(spec: dict[str, Any]) -> set[str]:
+def exit_templates(spec: dict[str, Any]) -> set[str]:
+    """Return the templates that the exit handler and the hooks of a specification start."""
     found = {spec["onExit"]} if spec.get("onExit") else set()
     found |= {hook.get("template") for hook in (spec.get("hooks") or {}).values() if hook.get("template")}
     return {str(one) for one in found}
 
 
-def _reachable(templates: Mapping[str, Template], roots: set[str]) -> set[str]:
+def reachable(templates: Mapping[str, Template], roots: set[str]) -> set[str]:
+    """Return the names of ``roots`` and of every template that they call, themselves or through others."""
     found: set[str] = set()
     waiting = list(roots)
     while waiting:

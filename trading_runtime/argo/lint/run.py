@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from trading_runtime.argo.lint.commands import Refusal, commands
+from trading_runtime.argo.lint.containers import containers
 from trading_runtime.argo.lint.documents import Document, Finding, read_documents
 from trading_runtime.argo.lint.objects import KUSTOMIZATION, duplicates, kustomizations, patch_paths, plain_object
+from trading_runtime.argo.lint.promises import promises
 from trading_runtime.argo.lint.references import references
+from trading_runtime.argo.lint.rights import rights
 from trading_runtime.argo.lint.safety import safety
+from trading_runtime.argo.lint.shapes import misshapen
 from trading_runtime.argo.lint.structure import structure
 from trading_runtime.argo.lint.values import values
 from trading_runtime.core.errors import ConfigurationError
@@ -53,7 +57,7 @@ def lint(files: Sequence[Path], refusal: Refusal, *, is_production: bool) -> Che
     patches = {path.parent / name for path in files if path.name == KUSTOMIZATION for name in _patches_of(path)}
     documents = [one for path in files for one in read_documents(path, is_patch=path in patches)]
     findings: list[Finding] = []
-    wrong = {id(one): structure(one) for one in documents if one.is_workflow}
+    wrong = {id(one): structure(one) if one.is_workflow else misshapen(one) for one in documents}
     sound = [one for one in documents if one.is_workflow and not wrong[id(one)]]
     for document in documents:
         if document.is_workflow:
@@ -61,9 +65,10 @@ def lint(files: Sequence[Path], refusal: Refusal, *, is_production: bool) -> Che
             if not wrong[id(document)] and not _rests_on_wrong(document, documents, sound):
                 findings += references(document, sound)
         else:
-            findings += plain_object(document)
+            findings += wrong[id(document)] or plain_object(document)
     findings += duplicates(documents)
-    findings += kustomizations(documents)
+    findings += kustomizations([one for one in documents if one.kind != "Kustomization" or not wrong[id(one)]])
+    findings += rights([one for one in documents if not wrong[id(one)]])
     place = {str(path): index for index, path in enumerate(files)}
     findings.sort(key=lambda one: place.get(one.file, -1))
     return Checked(list(dict.fromkeys(findings)), len(files), len(documents))
@@ -71,7 +76,7 @@ def lint(files: Sequence[Path], refusal: Refusal, *, is_production: bool) -> Che
 
 def _workflow(document: Document, sound: Sequence[Document], refusal: Refusal, is_production: bool) -> list[Finding]:
     found = [*values(document), *safety(document, sound, is_production=is_production)]
-    return [*found, *commands(document, refusal)]
+    return [*found, *containers(document), *promises(document, sound), *commands(document, refusal)]
 
 
 def _rests_on_wrong(document: Document, documents: Sequence[Document], sound: Sequence[Document]) -> bool:

@@ -41,6 +41,7 @@ def safety(document: Document, documents: Sequence[Document], *, is_production: 
     if spec.get("hostNetwork"):
         yield document.finding(f"{path}.hostNetwork", "must not be set")
     yield from _patch(document, path, spec)
+    yield from _patch(document, f"{path}.templateDefaults", spec.get("templateDefaults") or {})
     if sends_orders(document, documents):
         yield from _retries_of_orders(document)
         if not (spec.get("synchronization") or {}).get("mutexes"):
@@ -52,11 +53,11 @@ def safety(document: Document, documents: Sequence[Document], *, is_production: 
 
 def sends_orders(document: Document, documents: Sequence[Document]) -> bool:
     """Return whether a pod of the workflow can send orders: one of its own, or of a template that it calls."""
-    if any(_is_order_pod(template) for _, template in document.templates()):
+    if any(is_order_pod(template) for _, template in document.templates()):
         return True
     names = {reference.get("name") for reference in _called(document)}
     return any(
-        _is_order_pod(template)
+        is_order_pod(template)
         for other in documents
         if other is not document and other.name in names
         for _, template in other.templates()
@@ -69,7 +70,8 @@ def _called(document: Document) -> Iterator[dict[str, Any]]:
             yield from (task["templateRef"] for task in group if task.get("templateRef"))
 
 
-def _is_order_pod(template: dict[str, Any]) -> bool:
+def is_order_pod(template: dict[str, Any]) -> bool:
+    """Return whether a template runs a command that can send orders."""
     container = template.get("container") or template.get("script") or {}
     words = [*(container.get("command") or []), *(container.get("args") or [])]
     words.append(str((template.get("script") or {}).get("source", "")))
@@ -177,7 +179,9 @@ def _patch(document: Document, path: str, holder: dict[str, Any]) -> Iterator[Fi
 def _image(document: Document, path: str, image: str, is_production: bool) -> Iterator[Finding]:
     if not image or is_by_digest(image):
         return
-    if is_production:
+    if "@" in image:
+        yield document.finding(f"{path}.image", f"{image} ends in no digest: sha256: and 64 of 0-9 and a-f")
+    elif is_production:
         yield document.finding(f"{path}.image", f"{image} is a tag, which can move: production needs @sha256:DIGEST")
     elif ":" not in image.rpartition("/")[2] or image.endswith(":latest"):
         yield document.finding(f"{path}.image", f"{image} names no version: give a tag that is not latest, or a digest")

@@ -11,6 +11,7 @@ from typing import Any
 
 from trading_runtime.argo.lint.documents import Document, Finding
 from trading_runtime.argo.lint.expressions import ExpressionError, names_of
+from trading_runtime.argo.schedules import schedule_problem
 from trading_runtime.argo.settings import CRON_NAME_MAX
 from trading_runtime.core.errors import nearest_name
 
@@ -30,6 +31,11 @@ _WORDS = {
 }
 _LAST_RETRY = ("lastRetry.exitCode", "lastRetry.status", "lastRetry.duration", "lastRetry.message")
 _FUNCTIONS = ("asInt()", "asFloat()", "int()", "float()", "string()", "len()")
+# Go's durations, and whole seconds, which Argo takes too.
+_DURATION = re.compile(r"[0-9]+|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))+")
+_DURATIONS = ("duration", "maxDuration", "deleteDelayDuration", "timeout")
+_LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_NO_NUMBER = -(10**9)
 _TAG = re.compile(r"\{\{.*?\}\}")
 
 
@@ -65,15 +71,13 @@ def _names(document: Document) -> Iterator[Finding]:
 
 
 def _schedules(document: Document) -> Iterator[Finding]:
-    from croniter import croniter  # type: ignore[import-untyped]
-
     spec = document.body["spec"]
     if not spec.get("schedules"):
         yield document.finding("spec.schedules", "is empty: nothing would ever start")
     for index, schedule in enumerate(spec.get("schedules") or []):
-        # Argo reads five fields (robfig/cron, standard parser); croniter would also take six, with seconds.
-        if len(schedule.split()) != 5 or not croniter.is_valid(schedule):
-            yield document.finding(f"spec.schedules[{index}]", f"{schedule!r} is no schedule of five fields")
+        problem = schedule_problem(schedule)
+        if problem is not None:
+            yield document.finding(f"spec.schedules[{index}]", f"{schedule!r} {problem}")
     zone = spec.get("timezone")
     if zone is None:
         yield document.finding("spec.timezone", "is missing: the controller's own would be used; write Etc/UTC")
@@ -101,6 +105,14 @@ def _value(document: Document, path: str, key: str, value: Any) -> Iterator[Find
         )
     if key == "podSpecPatch" and isinstance(value, str):
         yield from _patch(document, path, value)
+    if key in _DURATIONS and isinstance(value, str) and not _DURATION.fullmatch(_TAG.sub("1", value)):
+        yield document.finding(path, f"{value!r} is no duration: write 30s, 5m or 1h")
+    if key == "parallelism" and isinstance(value, int) and value < 1:
+        yield document.finding(path, f"{value} lets no pod start")
+    if key == "labels" and isinstance(value, dict):
+        for name, text in value.items():
+            if not _LABEL.fullmatch(_TAG.sub("x", str(text))):
+                yield document.finding(f"{path}.{name}", f"{text!r} is no label: at most 63 letters, digits, - _ .")
     if key == "retryStrategy" and isinstance(value, dict):
         yield from _retry(document, path, value)
     if key == "withSequence" and isinstance(value, dict):
@@ -119,6 +131,8 @@ def _patch(document: Document, path: str, text: str) -> Iterator[Finding]:
         return
     if not isinstance(patch, dict):
         yield document.finding(path, f"must be a mapping of a pod's fields, not {text[:40]!r}")
+    elif not isinstance(patch.get("terminationGracePeriodSeconds", 0), int):
+        yield document.finding(path, "terminationGracePeriodSeconds must be a whole number")
 
 
 def _retry(document: Document, path: str, retry: dict[str, Any]) -> Iterator[Finding]:
@@ -127,6 +141,9 @@ def _retry(document: Document, path: str, retry: dict[str, Any]) -> Iterator[Fin
         yield document.finding(f"{path}.limit", "is missing: it would be retried for ever")
     elif not re.fullmatch(r"[0-9]+|\{\{.*\}\}", str(limit)):
         yield document.finding(f"{path}.limit", f"must be a whole number, not {limit!r}")
+    factor = (retry.get("backoff") or {}).get("factor", 1)
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?|\{\{.*\}\}", str(factor)):
+        yield document.finding(f"{path}.backoff.factor", f"must be a number, not {factor!r}")
     expression = retry.get("expression")
     if expression is None:
         return
@@ -151,11 +168,30 @@ def _sequence(document: Document, path: str, sequence: dict[str, Any]) -> Iterat
         value = sequence.get(key)
         if value is not None and not re.fullmatch(r"-?[0-9]+|\{\{.*\}\}", str(value)):
             yield document.finding(f"{path}.{key}", f"must be a whole number, not {value!r}")
-    if str(sequence.get("count", "")).isdigit() and int(sequence["count"]) > SHARDS_MAX:
+    key = "count" if "count" in sequence else "end"
+    pods = _whole(document, sequence.get(key))
+    if key == "end" and pods is not None:
+        start = _whole(document, sequence.get("start", "0"))
+        pods = None if start is None else abs(pods - start) + 1
+    if pods == _NO_NUMBER:
+        yield document.finding(f"{path}.{key}", f"{sequence[key]} begins as no whole number: the run would fail")
+    elif isinstance(pods, int) and pods > SHARDS_MAX:
         yield document.finding(
-            f"{path}.count",
-            f"{sequence['count']} pods: more than {SHARDS_MAX} outgrow the workflow's object; use larger shards",
+            f"{path}.{key}", f"{pods} pods: more than {SHARDS_MAX} outgrow the workflow's object; use larger shards"
         )
+    elif isinstance(pods, int) and pods < 1:
+        yield document.finding(f"{path}.{key}", f"{pods} pods: nothing would be done")
+
+
+def _whole(document: Document, value: Any) -> int | None:
+    """Return the number that a text is, or that the workflow's parameter it names begins with; None when unknown."""
+    found = re.fullmatch(r"\{\{\s*workflow\.parameters\.([\w-]+)\s*\}\}", str(value))
+    if found is not None:
+        parameters = (document.spec.get("arguments") or {}).get("parameters") or []
+        value = next((one.get("value") for one in parameters if one.get("name") == found[1]), None)
+        if value and not re.fullmatch(r"-?[0-9]+|.*\{\{.*", str(value)):
+            return _NO_NUMBER
+    return int(str(value)) if re.fullmatch(r"-?[0-9]+", str(value)) else None
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:
