@@ -63,7 +63,7 @@ class World:
 
     def over_ccxt(self, server: BinanceServer, symbol: str = SPOT, **settings: object) -> CcxtExchange:
         chosen = {"credentials": self.credentials, "clock": RealClock(), "timeout_seconds": 2.0, **settings}
-        return CcxtExchange("binance", [symbol], base_url=server.url, **chosen)  # type: ignore[arg-type]
+        return CcxtExchange("binance", [symbol], base_url=server.url, **chosen)
 
     def in_process(self, symbol: str) -> Exchange:
         return VenueExchange(self.venue, self.faults, self.clock, is_perpetual=":" in symbol)

@@ -109,7 +109,7 @@ def play_interleaved(scenario: Scenario, seed: int, processes: int, *, storm: fl
 
     names = [f"process {number}" for number in range(processes)]
     try:
-        scheduler.run({name: (lambda name=name: work(name)) for name in names})  # type: ignore[misc]
+        scheduler.run({name: (lambda name=name: work(name)) for name in names})
         world.clock.sleep(400.0)  # what is late has arrived, what is in parts is done
         until_quiet(world, Faults(), scenario.slot, "last")
         check_limits(world, check(scenario, world))

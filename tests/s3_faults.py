@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.answer(status, kept, content)
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815 - names that http.server calls
 
     def pass_on(self, body: bytes, *, conditional: bool) -> tuple[int, dict[str, str], bytes]:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content if sent is None else content[:sent])
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
         return
 
 

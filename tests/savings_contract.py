@@ -137,7 +137,7 @@ def what_cannot_be_moved_is_refused_and_moves_nothing(exchange: Exchange, driver
         ("redeem", "-1", "filters"),
     ):
         with pytest.raises(NotPlaced) as caught:
-            move(exchange, driver, kind, amount)  # type: ignore[arg-type]
+            move(exchange, driver, kind, amount)
         assert (kind, amount, caught.value.reason) == (kind, amount, reason)
     other = product_of(exchange)._replace(product_id="NOSUCH001")
     with pytest.raises(NotPlaced) as caught:

@@ -29,7 +29,7 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Remove a document by hand: the port has no way to."""
-        del self.documents._documents[path]  # type: ignore[attr-defined]
+        del self.documents._documents[path]
 
     def put(self, path: str, content: bytes) -> None:
         """Write a document by hand, whatever is there."""
@@ -53,7 +53,7 @@ class OverlayStore(Store):
         self.documents = OverlayDocuments(self.base)
 
     def delete(self, path: str) -> None:
-        del self.documents._above._documents[path]  # type: ignore[attr-defined]
+        del self.documents._above._documents[path]
 
 
 class SqliteStore(Store):
@@ -103,7 +103,7 @@ class FirestoreStore(Store):
         return self._opened[-1]
 
     def reference(self, path: str) -> Any:
-        return self.documents._client().document(path)  # type: ignore[attr-defined]
+        return self.documents._client().document(path)
 
     def delete(self, path: str) -> None:
         self.reference(path).delete()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from argo_manifests import workflows
 from argo_steps import run_workflow
-from s3_server import s3_server  # noqa: F401
+from s3_server import s3_server  # noqa: F401 - a fixture, used by its name
 from sweep_samples import write_sweep
 
 from trading_runtime.cli import verbs

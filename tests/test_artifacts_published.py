@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from artifact_samples import NOW_MS, REAL, REAL_SYMBOLS, RULES, SYMBOLS, file_bytes, manifest, payload
-from firestore_emulator import firestore_emulator, firestore_project  # noqa: F401  (fixtures)
+from firestore_emulator import firestore_emulator, firestore_project  # noqa: F401 - a fixture, used by its name
 from google.cloud.firestore import Client
 
 from trading_runtime.artifacts.ladder import Ladder
@@ -145,7 +145,7 @@ def test_nothing_heavy_is_loaded_to_read_a_publication_from_a_file_store() -> No
 
 
 @pytest.fixture
-def native(firestore_project: str) -> Iterator[Any]:  # noqa: F811
+def native(firestore_project: str) -> Iterator[Any]:  # noqa: F811 - the fixture of that name
     """The document as another program writes it, with Google's own client."""
     client = Client(project=firestore_project)
     yield client.document("/".join(WHERE))
@@ -153,7 +153,7 @@ def native(firestore_project: str) -> Iterator[Any]:  # noqa: F811
 
 
 @pytest.fixture
-def source(firestore_project: str) -> Iterator[FirestorePublished]:  # noqa: F811
+def source(firestore_project: str) -> Iterator[FirestorePublished]:  # noqa: F811 - the fixture of that name
     opened = FirestorePublished(firestore_project, *WHERE)
     yield opened
     opened.close()
@@ -190,7 +190,7 @@ def test_a_native_document_that_carries_its_files_text_is_held_to_the_manifest(
 
 
 def test_what_we_published_ourselves_is_read_with_its_exact_bytes(
-    firestore_project: str,  # noqa: F811
+    firestore_project: str,  # noqa: F811 - the fixture of that name
     source: FirestorePublished,
 ) -> None:
     documents = FirestoreDocuments(firestore_project)
@@ -205,7 +205,7 @@ def test_what_we_published_ourselves_is_read_with_its_exact_bytes(
     documents.close()
 
 
-def test_a_document_of_upstreams_is_not_published_over(native: Any, firestore_project: str) -> None:  # noqa: F811
+def test_a_document_of_upstreams_is_not_published_over(native: Any, firestore_project: str) -> None:  # noqa: F811 - the fixture of that name
     native.set(payload())
     documents = FirestoreDocuments(firestore_project)
     with pytest.raises(ConfigurationError, match="was published by another program"):
@@ -217,7 +217,7 @@ def test_a_document_of_upstreams_is_not_published_over(native: Any, firestore_pr
 def test_fields_of_upstreams_win_over_a_body_that_was_left_behind(
     native: Any,
     source: FirestorePublished,
-    firestore_project: str,  # noqa: F811
+    firestore_project: str,  # noqa: F811 - the fixture of that name
 ) -> None:
     documents = FirestoreDocuments(firestore_project)
     publish(documents, *WHERE, REAL.read_bytes())
@@ -232,7 +232,7 @@ def test_fields_of_upstreams_win_over_a_body_that_was_left_behind(
 def test_a_body_that_was_changed_by_hand_is_damaged(
     native: Any,
     source: FirestorePublished,
-    firestore_project: str,  # noqa: F811
+    firestore_project: str,  # noqa: F811 - the fixture of that name
 ) -> None:
     documents = FirestoreDocuments(firestore_project)
     publish(documents, *WHERE, REAL.read_bytes())
@@ -267,7 +267,7 @@ def test_a_firestore_that_does_not_answer_is_unavailable_after_limited_attempts(
 
 def test_the_configured_firestore_is_asked_without_our_prefix(
     native: Any,
-    firestore_project: str,  # noqa: F811
+    firestore_project: str,  # noqa: F811 - the fixture of that name
     tmp_path: Path,
 ) -> None:
     native.set(payload())

@@ -153,7 +153,7 @@ def documents(folder: Path) -> list[dict[str, object]]:
 
 def schedules(folder: Path) -> dict[str, bool]:
     found = [one for one in documents(folder) if one["kind"] == "CronWorkflow"]
-    return {one["metadata"]["name"]: one["spec"]["suspend"] for one in found}  # type: ignore[index]
+    return {one["metadata"]["name"]: one["spec"]["suspend"] for one in found}
 
 
 def test_a_deployment_applies_what_is_rendered_for_its_image_and_namespaces(client: Client) -> None:
@@ -173,7 +173,7 @@ def test_a_deployment_applies_what_is_rendered_for_its_image_and_namespaces(clie
         assert {"--server-side", "--force-conflicts"} <= set(words)
     rendered = documents(client.folders()[-1])
     assert {one["kind"] for one in rendered} == {"WorkflowTemplate", "CronWorkflow"}
-    assert {one["metadata"]["namespace"] for one in rendered} == {"dev-live", "dev-research", "dev-build"}  # type: ignore[index]
+    assert {one["metadata"]["namespace"] for one in rendered} == {"dev-live", "dev-research", "dev-build"}
     text = "".join(path.read_text() for path in client.folders()[-1].glob("*.yaml"))
     assert IMAGE in text
     assert set(re.findall(r"\b(?:s3|gs)://[^\s'\"]+", text)) == {"s3://bucket/dev"}

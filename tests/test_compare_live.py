@@ -321,7 +321,7 @@ def test_coins_below_a_lot_that_an_earlier_session_left_are_no_position_of_the_b
     world = World(strategy=Alternate)
     run_live(world, 6)
     described = {**world.identity(), "commit": "1" * 40}
-    world.identity = lambda: described  # type: ignore[method-assign]
+    world.identity = lambda: described
     run_live(world, 8, first=6)
     session = recorded(world)
     left = session.decisions()[0].seen["state"]["positions"][0]["quantity"]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from firestore_emulator import firestore_emulator, firestore_project  # noqa: F401
+from firestore_emulator import firestore_emulator, firestore_project  # noqa: F401 - a fixture, used by its name
 
 ROOT = Path(__file__).parents[1]
 FIRST_SLOT = 1_704_067_200_000 + 80 * 3_600_000
@@ -63,7 +63,7 @@ def together(config: Path, slot: int, count: int) -> list[dict[str, Any]]:
 
 
 def test_of_two_processes_for_one_slot_one_acts_and_the_other_says_it_is_not_his(
-    firestore_project: str,  # noqa: F811
+    firestore_project: str,  # noqa: F811 - the fixture of that name
     tmp_path: Path,
 ) -> None:
     config = configuration(tmp_path, firestore_project)

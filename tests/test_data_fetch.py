@@ -294,12 +294,12 @@ def test_retries_end_and_the_download_goes_on_later(exchange: LoopbackExchange, 
             exchange.faults = ["500"] * ATTEMPTS_MAX
         return answered(query)
 
-    exchange.klines = two_pages_then_none  # type: ignore[method-assign]
+    exchange.klines = two_pages_then_none
     with pytest.raises(DataError, match=r"2 complete page\(s\) are kept in .*run the same command again") as error:
         fetch(exchange, path)
     assert "\n" not in str(error.value)
     assert not path.exists()
-    exchange.klines = answered  # type: ignore[method-assign]
+    exchange.klines = answered
     exchange.asked.clear()
 
     fetch(exchange, path)

@@ -291,9 +291,9 @@ def test_wrong_choices_are_refused(tmp_path: Path) -> None:
     """Unknown grades and gap policies are configuration errors, for stored and raw files."""
     for path in (stored(tmp_path / "x.parquet"), write_lines(tmp_path / "BTC-USDT-1h.csv", csv_lines())):
         with pytest.raises(ConfigurationError, match="one of A, B, C, D"):
-            load_bars(path, quality_minimum="E")  # type: ignore[arg-type]
+            load_bars(path, quality_minimum="E")
         with pytest.raises(ConfigurationError, match="refuse or fill"):
-            load_bars(path, gaps="interpolate")  # type: ignore[arg-type]
+            load_bars(path, gaps="interpolate")
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "interrupt"])

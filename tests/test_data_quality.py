@@ -221,7 +221,7 @@ def test_the_score_is_the_share_of_expected_bars_without_error() -> None:
 
     assert (report.rows, report.expected) == (ROWS - 10, ROWS)
     assert report.score == round(385 / 400, 6)
-    assert report.finding("gaps").count == 10  # type: ignore[union-attr]
+    assert report.finding("gaps").count == 10
 
 
 def test_the_wrong_timeframe_is_told() -> None:

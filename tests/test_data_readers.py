@@ -653,7 +653,7 @@ def test_damaged_bytes_never_end_in_anything_but_one_line(tmp_path: Path, seed: 
         path.write_bytes(damaged(content, rng))
         for leave in ({}, {"quality_minimum": "D", "drop_errors": True, "gaps": "fill"}):
             try:
-                load_bars(path, **leave)  # type: ignore[arg-type]
+                load_bars(path, **leave)
             except TradingRuntimeError as error:
                 told.append(str(error))
 

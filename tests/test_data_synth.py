@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).parent / "data" / "scripts" / "generate_parts.py"
 
 
 def closes(symbol: str, **arguments: int | str) -> Floats:
-    return synthesize(symbol, "1h", START, 5_000, 9, **arguments).close  # type: ignore[arg-type]
+    return synthesize(symbol, "1h", START, 5_000, 9, **arguments).close
 
 
 def test_the_bytes_of_a_seed_are_fixed() -> None:
@@ -143,7 +143,7 @@ def test_wrong_arguments_are_refused(arguments: dict[str, object]) -> None:
         "seed": 1,
     } | arguments
     with pytest.raises(ConfigurationError) as error:
-        synthesize(**given_arguments)  # type: ignore[arg-type]
+        synthesize(**given_arguments)
 
     assert "\n" not in str(error.value)
 

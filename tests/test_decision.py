@@ -412,50 +412,50 @@ NAN = float("nan")
 BROKEN: list[tuple[str, Any]] = [
     ("something else than a proposal", "buy"),
     ("a bare intent instead of a proposal", object()),
-    ("one intent instead of several", Proposal(market(BTC, "buy", quantity=1.0))),  # type: ignore[arg-type]
-    ("None among the intents", Proposal([None])),  # type: ignore[list-item]
-    ("a text among the intents", Proposal(["buy"])),  # type: ignore[list-item]
-    ("intents that are nothing", Proposal(None)),  # type: ignore[arg-type]
+    ("one intent instead of several", Proposal(market(BTC, "buy", quantity=1.0))),
+    ("None among the intents", Proposal([None])),
+    ("a text among the intents", Proposal(["buy"])),
+    ("intents that are nothing", Proposal(None)),
     ("two sizes", market(BTC, "buy", quantity=1.0, notional=100.0)),
     ("a quantity without a side", Intent(BTC, "market", None, leg="a", quantity=1.0)),
-    ("a side that is none", Intent(BTC, "market", "long", leg="a", quantity=1.0)),  # type: ignore[arg-type]
+    ("a side that is none", Intent(BTC, "market", "long", leg="a", quantity=1.0)),
     ("a quantity of zero", market(BTC, "buy", quantity=0.0)),
     ("a negative quantity", market(BTC, "buy", quantity=-1.0)),
     ("a quantity that is no number", market(BTC, "buy", quantity=NAN)),
     ("an endless quantity", market(BTC, "buy", quantity=math.inf)),
-    ("a quantity in a text", market(BTC, "buy", quantity="1")),  # type: ignore[arg-type]
+    ("a quantity in a text", market(BTC, "buy", quantity="1")),
     ("a notional that is no number", market(BTC, "buy", notional=NAN)),
-    ("a notional in a text", market(BTC, "buy", notional="100")),  # type: ignore[arg-type]
+    ("a notional in a text", market(BTC, "buy", notional="100")),
     ("a weight that is no number", target(BTC, NAN)),
     ("an endless weight", target(BTC, math.inf)),
     ("a weight beyond all integers", target(BTC, 1e300)),
-    ("a weight in a text", target(BTC, "0.5")),  # type: ignore[arg-type]
+    ("a weight in a text", target(BTC, "0.5")),
     ("more than all of a position", close(BTC, 1.5)),
     ("none of a position", close(BTC, 0.0)),
     ("a limit that is no number", limit(BTC, "buy", NAN, quantity=1.0)),
     ("an endless limit", limit(BTC, "buy", math.inf, quantity=1.0)),
     ("the largest float as limit", limit(BTC, "buy", 1.7e308, quantity=1.0)),
-    ("a limit in a text", limit(BTC, "buy", "90", quantity=1.0)),  # type: ignore[arg-type]
+    ("a limit in a text", limit(BTC, "buy", "90", quantity=1.0)),
     ("a market order with a price", Intent(BTC, "market", "buy", leg="a", quantity=20.0, price=0.01)),
-    ("a kind that does not exist", Intent(BTC, "trailing", "buy", leg="a", quantity=1.0, price=90.0)),  # type: ignore[arg-type]
+    ("a kind that does not exist", Intent(BTC, "trailing", "buy", leg="a", quantity=1.0, price=90.0)),
     (
         "a time in force that does not exist",
         Intent(BTC, "market", "buy", leg="a", quantity=1.0, time_in_force="day"),
-    ),  # type: ignore[arg-type]
-    ("a fallback that does not exist", limit(BTC, "buy", 90.0, quantity=1.0, fallback=("timout",))),  # type: ignore[arg-type]
-    ("a fallback that is a text", limit(BTC, "buy", 90.0, quantity=1.0, fallback="timeout")),  # type: ignore[arg-type]
+    ),
+    ("a fallback that does not exist", limit(BTC, "buy", 90.0, quantity=1.0, fallback=("timout",))),
+    ("a fallback that is a text", limit(BTC, "buy", 90.0, quantity=1.0, fallback="timeout")),
     ("no bars at all", limit(BTC, "buy", 90.0, quantity=1.0, bars_max=0)),
-    ("half a bar", limit(BTC, "buy", 90.0, quantity=1.0, bars_max=1.5)),  # type: ignore[arg-type]
+    ("half a bar", limit(BTC, "buy", 90.0, quantity=1.0, bars_max=1.5)),
     ("a leg with other characters", market(BTC, "buy", quantity=1.0, leg="Entry")),
     ("a leg that is too long", market(BTC, "buy", quantity=1.0, leg="a" * 11)),
     ("an empty leg", market(BTC, "buy", quantity=1.0, leg="")),
-    ("a leg that is no text", market(BTC, "buy", quantity=1.0, leg=1)),  # type: ignore[arg-type]
-    ("a symbol that is no text", market([BTC], "buy", quantity=1.0)),  # type: ignore[arg-type]
+    ("a leg that is no text", market(BTC, "buy", quantity=1.0, leg=1)),
+    ("a symbol that is no text", market([BTC], "buy", quantity=1.0)),
     ("a side for a target", Intent(BTC, "market", "sell", leg="a", target_weight=0.5)),
     ("a side that would not close", Intent(BTC, "market", "buy", leg="a", close_fraction=1.0)),
     ("a post-only market order", Intent(BTC, "market", "buy", leg="a", quantity=1.0, post_only=True)),
     ("reasons in one text", Proposal(reasons="breakout")),
-    ("a state that is no mapping", Proposal(state=[1])),  # type: ignore[arg-type]
+    ("a state that is no mapping", Proposal(state=[1])),
 ]
 
 

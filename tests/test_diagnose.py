@@ -136,7 +136,7 @@ def test_the_newest_slot_is_the_last_one_worked(traded: World) -> None:
 def test_every_session_counts_and_each_only_once() -> None:
     world = World(strategy=Telling)
     run_slots(world, 5)
-    world.identity = lambda: {"commit": "1" * 40}  # type: ignore[method-assign]
+    world.identity = lambda: {"commit": "1" * 40}
     run_slots(world, 5, first=5)
     journal = journal_of(world)
 
@@ -214,7 +214,7 @@ def test_only_the_entries_of_the_period_are_read(traded: World) -> None:
         def names(self, collection: str, **narrowed: Any) -> list[str]:
             return traded.documents.names(collection, **narrowed)
 
-    journal = Journal(Counting(), "main", "Telling")  # type: ignore[arg-type]
+    journal = Journal(Counting(), "main", "Telling")
     total = journal.head(journal.sessions()[0]).sequence
     reads.clear()
     diagnose(journal, slot_period(20))

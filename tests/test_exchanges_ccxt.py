@@ -68,7 +68,7 @@ class Opened:
         leg = f"leg{self._leg}"
         order_id = client_order_id("account", "strategy", self.symbol, self.world.slot, leg)
         units = int(Decimal(quantity) * 10**8)
-        return Order(order_id, self.symbol, kind, side, units, slot=self.world.slot, leg=leg, **settings)  # type: ignore[arg-type]
+        return Order(order_id, self.symbol, kind, side, units, slot=self.world.slot, leg=leg, **settings)
 
     def place(self, order: Order) -> object:
         return self.exchange.place(order, self.exchange.server_time_ms())
@@ -138,7 +138,7 @@ def test_an_uncertain_answer_is_unknown_and_nothing_is_sent_again(spot: Opened, 
     if kind == "cancel":
         spot.place(order)
     spot.exchange.open_orders([SPOT])
-    spot.world.faults.then(kind, fate)  # type: ignore[arg-type]
+    spot.world.faults.then(kind, fate)
     with pytest.raises(FateUnknown, match=order.order_id):
         (spot.place if kind == "place" else spot.cancel)(order)
     if fate.way == "late_request":
@@ -409,7 +409,7 @@ def test_no_answer_whatever_leads_to_another_error_than_the_port_s(world: World,
                 try:
                     question()
                 except (ExchangeUnavailable, ConfigurationError, DataError) as error:
-                    assert "\n" not in str(error)  # noqa: PT017
+                    assert "\n" not in str(error)  # noqa: PT017 - every kind of error is looked at
                 else:
                     assert status == 200, f"{path} {status} {body}"
         server.path = f"{api}order"
@@ -490,7 +490,7 @@ def test_an_order_is_written_as_the_exchange_expects_it(
 ) -> None:
     with world.server() as server:
         opened = Opened(world, server, symbol)
-        one = opened.order(**order)  # type: ignore[arg-type]
+        one = opened.order(**order)
         opened.place(one)
         opened.exchange.close()
     (sent,) = opened.sent("POST")
@@ -1015,12 +1015,12 @@ def test_no_text_holds_a_secret(world: World, caplog: pytest.LogCaptureFixture) 
             order = opened.order()
             echo = f"https://x/api?apiKey={world.account.api_key}&signature=abc {world.account.api_secret}"
             calls: list[tuple[faults.CallKind, Callable[[], object]]] = [
-                ("place", lambda: opened.place(opened.order())),  # noqa: B023
-                ("cancel", lambda: opened.cancel(order)),  # noqa: B023
-                ("order", lambda: exchange.order(order)),  # noqa: B023
+                ("place", lambda: opened.place(opened.order())),  # noqa: B023 - called before the loop goes on
+                ("cancel", lambda: opened.cancel(order)),  # noqa: B023 - called before the loop goes on
+                ("order", lambda: exchange.order(order)),  # noqa: B023 - called before the loop goes on
                 ("balances", exchange.balances),
-                ("open_orders", lambda: exchange.open_orders([symbol])),  # noqa: B023
-                ("trades", lambda: exchange.trades_since(symbol, world.slot)),  # noqa: B023
+                ("open_orders", lambda: exchange.open_orders([symbol])),  # noqa: B023 - called before the loop goes on
+                ("trades", lambda: exchange.trades_since(symbol, world.slot)),  # noqa: B023 - called before the loop goes on
             ]
             for kind, call in calls:
                 for fate in (

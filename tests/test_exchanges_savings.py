@@ -516,7 +516,7 @@ def test_over_http_the_same_is_told_as_in_process(
             elif what == "bonus":
                 desk.pay_bonus("USDT", str(amount))
             else:
-                desk.move("main", what, "USDT001", amount, pending_ms=pending_ms, fails=fails)  # type: ignore[arg-type]
+                desk.move("main", what, "USDT001", amount, pending_ms=pending_ms, fails=fails)
         except (VenueError, ValueError, IndexError):
             pass  # refused, or not there: one step less
         world.clock.sleep(wait_ms / 1000)

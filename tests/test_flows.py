@@ -201,7 +201,7 @@ def test_a_crash_at_any_point_books_every_flow_once() -> None:
             if len(one.points) == number + 1:
                 one.die()
 
-        assert TreasuryProcess(world, Faults(), "one", hook=hook).work(slot) is None  # type: ignore[arg-type]
+        assert TreasuryProcess(world, Faults(), "one", hook=hook).work(slot) is None
         TreasuryProcess(world, Faults(), "one").work(slot)
         events = check_world(world)
         found = [(one["flow_id"], one["amount"]) for one in events if one["event"] == "cash_moved"]

@@ -39,7 +39,7 @@ def test_a_second_process_compiles_nothing() -> None:
 def test_a_cache_that_cannot_be_written_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a read-only root numba's own locators give up; ours takes the folder as it is, if it holds the kernel."""
     source = str(Path(kernel.__file__).resolve())
-    function = kernel.simulate.py_func  # type: ignore[attr-defined]
+    function = kernel.simulate.py_func
     monkeypatch.setattr(os, "access", lambda path, mode: False)
 
     assert jit.PackagedCacheLocator.from_function(function, source) is not None
@@ -49,7 +49,7 @@ def test_a_cache_that_cannot_be_written_is_read(monkeypatch: pytest.MonkeyPatch)
 
 def test_where_it_can_be_written_numba_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout's cache must be refreshed when its source changes, which a folder taken as it is would not be."""
-    function = kernel.simulate.py_func  # type: ignore[attr-defined]
+    function = kernel.simulate.py_func
     monkeypatch.setattr(os, "access", lambda path, mode: True)
 
     assert jit.PackagedCacheLocator.from_function(function, str(Path(kernel.__file__).resolve())) is None

@@ -304,7 +304,7 @@ def test_more_is_trimmed_the_dearer_it_is(zscore: float, trigger: float, fractio
 
 
 def lock_of(artifact: object, kept: object = None) -> object:
-    pool = locked_pool(kept, publication_of(artifact, (BTC,)))  # type: ignore[arg-type]
+    pool = locked_pool(kept, publication_of(artifact, (BTC,)))
     return None if pool is None else json.loads(canonical_json(pool.to_json()))
 
 
@@ -315,14 +315,14 @@ def test_the_pool_changes_only_when_upstream_publishes_anew() -> None:
     assert lock_of(None, first) == first
     assert lock_of(publication([SOL, ETH]), first) == first
     assert lock_of(degraded([SOL, ETH], **later), first) == first
-    assert lock_of(publication([SOL, ETH], **later), first)["symbols"] == [SOL, ETH]  # type: ignore[index]
-    assert lock_of(publication([SOL], as_of_date="2026-04-01"), first)["symbols"] == [SOL]  # type: ignore[index]
-    assert lock_of(publication([SOL], version="again"), first)["symbols"] == [SOL]  # type: ignore[index]
-    assert lock_of(degraded([SOL], **later))["symbols"] == [SOL]  # type: ignore[index]
+    assert lock_of(publication([SOL, ETH], **later), first)["symbols"] == [SOL, ETH]
+    assert lock_of(publication([SOL], as_of_date="2026-04-01"), first)["symbols"] == [SOL]
+    assert lock_of(publication([SOL], version="again"), first)["symbols"] == [SOL]
+    assert lock_of(degraded([SOL], **later))["symbols"] == [SOL]
 
 
 def test_symbols_of_other_sleeves_and_repeated_ones_are_not_of_the_pool() -> None:
-    assert lock_of(publication([SOL, BTC, ETH, SOL]))["symbols"] == [SOL, ETH]  # type: ignore[index]
+    assert lock_of(publication([SOL, BTC, ETH, SOL]))["symbols"] == [SOL, ETH]
 
 
 @pytest.mark.parametrize("artifact", [{}, "pool", 3, {**publication(), "symbols": None}, ["ETH/USDT"]])

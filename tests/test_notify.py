@@ -380,7 +380,7 @@ def raises(error: BaseException) -> Callable[[], Any]:
         (Misbehaving(raises(MemoryError())), "odd", "the channel failed: MemoryError"),
         (Misbehaving(lambda: None), "odd", "the channel answered with NoneType, not with a delivery"),
         (Misbehaving(lambda: True), "odd", "the channel answered with bool, not with a delivery"),
-        (Misbehaving(lambda: Delivery("", True, "", "", 0, None)), "odd", "the channel failed: TypeError"),  # type: ignore[arg-type]
+        (Misbehaving(lambda: Delivery("", True, "", "", 0, None)), "odd", "the channel failed: TypeError"),
         (Misbehaving(lambda: None, raises(OSError())), "Misbehaving", "the channel failed: OSError"),
         (object(), "object", "the channel failed: AttributeError"),
     ],

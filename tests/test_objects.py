@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from object_samples import KINDS, Objects, new_objects
-from s3_server import SECRET, s3_server  # noqa: F401
+from s3_server import SECRET, s3_server  # noqa: F401 - a fixture, used by its name
 
 from trading_runtime.core.hashing import sha256_hex
 from trading_runtime.objects.blobs import blob_key, get_blob, put_blob

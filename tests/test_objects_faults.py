@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from s3_faults import KEYS, FaultyProxy
-from s3_server import SECRET, S3Server, environment_for, s3_server  # noqa: F401
+from s3_server import SECRET, S3Server, environment_for, s3_server  # noqa: F401 - a fixture, used by its name
 
 from trading_runtime.core.errors import EXIT_TEMPORARY, ConfigurationError
 from trading_runtime.core.hashing import sha256_hex
@@ -55,14 +55,14 @@ class Wires:
 
 
 @pytest.fixture(params=["s3", "gs"])
-def wires(request: pytest.FixtureRequest, s3_server: S3Server) -> Iterator[Wires]:  # noqa: F811
+def wires(request: pytest.FixtureRequest, s3_server: S3Server) -> Iterator[Wires]:  # noqa: F811 - the fixture of that name
     made = Wires(s3_server, request.param)
     yield made
     made.proxy.stop()
 
 
 @pytest.fixture
-def s3_wires(s3_server: S3Server) -> Iterator[Wires]:  # noqa: F811
+def s3_wires(s3_server: S3Server) -> Iterator[Wires]:  # noqa: F811 - the fixture of that name
     made = Wires(s3_server, "s3")
     yield made
     made.proxy.stop()

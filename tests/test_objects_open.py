@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from s3_faults import FaultyProxy
-from s3_server import SECRET, S3Server, environment_for, s3_server  # noqa: F401
+from s3_server import SECRET, S3Server, environment_for, s3_server  # noqa: F401 - a fixture, used by its name
 
 from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.objects.gcs import _federation
@@ -30,7 +30,7 @@ MINIO = {
 
 
 @pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:  # noqa: F811
+def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:  # noqa: F811 - the fixture of that name
     made = FaultyProxy(s3_server.endpoint)
     yield made
     made.stop()
@@ -123,7 +123,7 @@ def signed_with(proxy: FaultyProxy) -> str:
 
 def test_credentials_and_region_reach_the_server_from_every_place_they_may_lie_in(
     proxy: FaultyProxy,
-    s3_server: S3Server,  # noqa: F811
+    s3_server: S3Server,  # noqa: F811 - the fixture of that name
     tmp_path: Path,
 ) -> None:
     bucket = s3_server.new_bucket()
@@ -151,7 +151,7 @@ def test_credentials_and_region_reach_the_server_from_every_place_they_may_lie_i
         assert signed_with(proxy).split("/")[0] == key_id
         assert signed_with(proxy).split("/")[2] == region
         assert proxy.headers[-1].get("x-amz-security-token") == token
-        assert SECRET not in f"{store!r} {store._opened!r} {store._opened.config}"  # type: ignore[attr-defined]
+        assert SECRET not in f"{store!r} {store._opened!r} {store._opened.config}"
     store = open_objects(f"s3://{bucket}/p", {**base, "AWS_SKIP_SIGNATURE": "true"})
     with pytest.raises(ConfigurationError, match="the credentials are wrong or do not allow this"):
         store.get("x")
@@ -167,7 +167,7 @@ def test_a_file_of_profiles_that_cannot_be_used_is_told_without_its_content(tmp_
     assert SECRET not in str(caught.value)
 
 
-def test_a_certificate_is_trusted_only_through_its_bundle(s3_server: S3Server, tmp_path: Path) -> None:  # noqa: F811
+def test_a_certificate_is_trusted_only_through_its_bundle(s3_server: S3Server, tmp_path: Path) -> None:  # noqa: F811 - the fixture of that name
     both, bundle = certified(tmp_path)
     proxy = FaultyProxy(s3_server.endpoint, certificate=both)
     try:
@@ -255,7 +255,7 @@ class _TokenServer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
         return
 
 
@@ -318,7 +318,7 @@ def test_importing_and_using_a_folder_loads_no_library_of_the_outside(tmp_path: 
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_using_s3_loads_obstore_and_nothing_else_of_the_outside(s3_server: S3Server) -> None:  # noqa: F811
+def test_using_s3_loads_obstore_and_nothing_else_of_the_outside(s3_server: S3Server) -> None:  # noqa: F811 - the fixture of that name
     done = run(
         """
         import json, sys
@@ -333,7 +333,7 @@ def test_using_s3_loads_obstore_and_nothing_else_of_the_outside(s3_server: S3Ser
     assert done.stdout.split("\n")[:2] == ["True", "[] True"], done.stderr
 
 
-def test_a_forked_process_is_told_instead_of_hanging(s3_server: S3Server) -> None:  # noqa: F811
+def test_a_forked_process_is_told_instead_of_hanging(s3_server: S3Server) -> None:  # noqa: F811 - the fixture of that name
     done = run(
         """
         import json, os, sys

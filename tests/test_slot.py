@@ -48,10 +48,10 @@ class Observes(Strategy):
     def decide(self, inputs: Inputs) -> Proposal:
         count = inputs.state.get("count", 0)
         seen = [
-            [value.hex() for value in inputs.average],  # type: ignore[attr-defined]
-            inputs.strength.hex(),  # type: ignore[attr-defined]
-            inputs.coarse.hex(),  # type: ignore[attr-defined]
-            [float(value).hex() for value in inputs.last],  # type: ignore[attr-defined]
+            [value.hex() for value in inputs.average],
+            inputs.strength.hex(),
+            inputs.coarse.hex(),
+            [float(value).hex() for value in inputs.last],
             inputs.price.hex(),
             [inputs.price_of(symbol).hex() for symbol in inputs.symbols],
             inputs.as_of,
@@ -137,7 +137,7 @@ def simple(state: State, **changes: object) -> SlotInputs:
         Caps(10**10, None, 2.0),
         Guards(),
     )
-    return given._replace(**changes)  # type: ignore[arg-type]
+    return given._replace(**changes)
 
 
 guards = some.builds(
@@ -216,7 +216,7 @@ def test_dust_is_no_position_for_a_strategy_but_counts_in_equity() -> None:
 def test_an_error_of_a_strategy_names_its_line() -> None:
     class Fails(Strategy):
         def decide(self, inputs: Inputs) -> Proposal | None:
-            return Proposal([1 / 0])  # type: ignore[list-item]
+            return Proposal([1 / 0])
 
     with pytest.raises(StrategyError, match=r"Fails.decide raised ZeroDivisionError: .* \(test_slot.py:\d+\) at 2024-"):
         decide_slot(Fails(), simple(State(10**12)))

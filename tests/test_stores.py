@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import store_samples
-from firestore_emulator import firestore_emulator, firestore_project  # noqa: F401  (fixtures)
+from firestore_emulator import firestore_emulator, firestore_project  # noqa: F401 - a fixture, used by its name
 from store_samples import KINDS, FirestoreStore, OverlayStore, SqliteStore, Store
 
 from trading_runtime.core.errors import ConfigurationError, HaltError, StoreDamaged
@@ -125,13 +125,13 @@ def test_a_dry_run_changes_nothing_underneath_and_sees_what_others_write() -> No
     base.replace("state/b", b"2", other)
     base.create("state/d", b"later")
     assert dry.read("state/a") == (b"dry", mine)
-    assert [dry.read(f"state/{name}").content for name in "bcd"] == [b"2", b"new", b"later"]  # type: ignore[union-attr]
+    assert [dry.read(f"state/{name}").content for name in "bcd"] == [b"2", b"new", b"later"]
     assert dry.names("state") == ["a", "b", "c", "d"]
     assert (dry.names("state", newest=2), dry.names("state", last="c", newest=1)) == (["c", "d"], ["c"])
     assert base.names("state") == ["a", "b", "d"]
     assert base.read("state/a") == (b"2", second)
     dry.close()
-    assert OverlayDocuments(base).read("state/a").content == b"2"  # type: ignore[union-attr]
+    assert OverlayDocuments(base).read("state/a").content == b"2"
 
 
 def test_a_version_is_not_used_again_after_a_deletion_by_hand(store: Store) -> None:
@@ -588,8 +588,8 @@ def test_what_happened_to_a_session_in_the_store_is_found_and_named(store: Store
     entry = store.documents.read(place.format("c", 1))
     assert entry is not None
     store.put(place.format("c", 1), entry.content.replace(b'"number":1', b'"number":2'))
-    store.put(place.format("d", 4), store.documents.read(place.format("d", 2)).content)  # type: ignore[union-attr]
-    store.put(place.format("e", 0), store.documents.read(place.format("a", 0)).content)  # type: ignore[union-attr]
+    store.put(place.format("d", 4), store.documents.read(place.format("d", 2)).content)
+    store.put(place.format("e", 0), store.documents.read(place.format("a", 0)).content)
     store.put("journal/main.sma_cross/sessions/e/entries/7", b"{}")
     store.delete("journal/main.sma_cross/sessions/f")
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import grpc
 import pytest
-from firestore_emulator import Emulator, firestore_emulator, firestore_project  # noqa: F401  (fixtures)
+from firestore_emulator import Emulator, firestore_emulator, firestore_project  # noqa: F401 - a fixture, used by its name
 from google.cloud.firestore_v1.types import RunQueryRequest, StructuredQuery
 
 from trading_runtime.core.errors import ConfigurationError, StoreDamaged, StoreUnavailable
@@ -93,8 +93,8 @@ class Between(grpc.GenericRpcHandler):
 
 @pytest.fixture
 def between(
-    firestore_emulator: Emulator,  # noqa: F811
-    firestore_project: str,  # noqa: F811
+    firestore_emulator: Emulator,  # noqa: F811 - the fixture of that name
+    firestore_project: str,  # noqa: F811 - the fixture of that name
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Between]:
     server = Between(firestore_emulator.host)
@@ -109,7 +109,7 @@ def waited() -> list[float]:
 
 
 @pytest.fixture
-def documents(between: Between, firestore_project: str, waited: list[float]) -> Iterator[FirestoreDocuments]:  # noqa: F811
+def documents(between: Between, firestore_project: str, waited: list[float]) -> Iterator[FirestoreDocuments]:  # noqa: F811 - the fixture of that name
     opened = FirestoreDocuments(firestore_project, wait=waited.append)
     yield opened
     opened.close()
@@ -151,7 +151,7 @@ def test_a_write_that_was_lost_is_unknown_and_not_sent_again(
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_write_without_any_answer_ends_at_its_deadline(
     between: Between,
-    firestore_project: str,  # noqa: F811
+    firestore_project: str,  # noqa: F811 - the fixture of that name
     when: Literal["before", "after"],
 ) -> None:
     documents = FirestoreDocuments(firestore_project, request_seconds=0.5)
@@ -179,7 +179,7 @@ def test_a_write_whose_fate_cannot_be_asked_for_is_unknown(documents: FirestoreD
 def test_the_same_bytes_of_somebody_else_are_not_taken_for_ours(
     documents: FirestoreDocuments,
     between: Between,
-    firestore_project: str,  # noqa: F811
+    firestore_project: str,  # noqa: F811 - the fixture of that name
 ) -> None:
     """Two processes claim with the same content: one of them wins, whatever gets lost."""
     other = FirestoreDocuments(firestore_project)
@@ -306,7 +306,7 @@ def test_a_prefix_that_could_be_no_name_is_a_setting() -> None:
 
 
 def test_documents_are_readable_in_the_console_under_their_prefix(
-    firestore_project: str,  # noqa: F811
+    firestore_project: str,  # noqa: F811 - the fixture of that name
 ) -> None:
     documents = FirestoreDocuments(firestore_project, "paper", "rt-")
     documents.create("state/main.sma_cross", b'{"cash":1}')

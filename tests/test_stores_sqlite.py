@@ -296,10 +296,10 @@ class LateError:
 def test_a_commit_that_failed_is_looked_up(documents: SqliteDocuments) -> None:
     real = documents._connection
     assert real is not None
-    documents._connection = LateError(real, True)  # type: ignore[assignment]
+    documents._connection = LateError(real, True)
     version = documents.create("state/a", b"1")
     newer = documents.replace("state/a", b"2", version)
-    documents._connection = LateError(real, False)  # type: ignore[assignment]
+    documents._connection = LateError(real, False)
     with pytest.raises(StoreUnavailable, match="disk I/O error"):
         documents.replace("state/a", b"2", newer)
     with pytest.raises(StoreUnavailable, match="disk I/O error"):

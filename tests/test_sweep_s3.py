@@ -6,14 +6,14 @@ import json
 import subprocess
 from pathlib import Path
 
-from s3_server import S3Server, s3_server  # noqa: F401
+from s3_server import S3Server, s3_server  # noqa: F401 - a fixture, used by its name
 from sweep_samples import cell_files, process_environment, shard_command, whole_run, write_sweep
 
 from trading_runtime.objects.folder import FolderObjects
 from trading_runtime.objects.open import open_objects
 
 
-def test_shards_on_s3_in_any_order_give_the_folders_bytes(tmp_path: Path, s3_server: S3Server) -> None:  # noqa: F811
+def test_shards_on_s3_in_any_order_give_the_folders_bytes(tmp_path: Path, s3_server: S3Server) -> None:  # noqa: F811 - the fixture of that name
     path = write_sweep(tmp_path)
     local = FolderObjects(tmp_path / "objects")
     expected = whole_run(path, local)

@@ -31,7 +31,7 @@ class Quantities(Parameters):
 
 
 def space_of(wanted: dict[str, object], *where: str, fixed: dict[str, object] | None = None) -> Space:
-    return make_space(wanted, where, Quantities, fixed or {})  # type: ignore[arg-type]
+    return make_space(wanted, where, Quantities, fixed or {})
 
 
 def combinations(space: Space) -> list[dict[str, object]]:

@@ -121,7 +121,7 @@ def test_a_value_without_text_costs_only_itself() -> None:
 def test_an_event_without_text_still_gives_a_line() -> None:
     stream = io.StringIO()
 
-    assert make_log(stream).error(Broken())  # type: ignore[arg-type]
+    assert make_log(stream).error(Broken())
 
     assert lines_of(stream) == [{"level": "error", "event": "log_line_failed", "problem": "RuntimeError"}]
 

@@ -239,10 +239,10 @@ def test_a_sell_asks_nothing_of_savings() -> None:
 
     def look(context: Context) -> None:
         calls: list[str] = []
-        context.exchange.before = calls.append  # type: ignore[attr-defined]
+        context.exchange.before = calls.append
         assert make_room_for(context, Order("s", SYMBOL, "market", -1, UNIT, slot=START_MS, leg="s"))
         assert calls == []
-        context.exchange.before = None  # type: ignore[attr-defined]
+        context.exchange.before = None
 
     assert run(world, START_MS, look=look).status == "done"
 
@@ -392,7 +392,7 @@ def test_a_movement_that_was_planned_and_never_claimed_is_given_up_whatever_is_w
         if world.kept().earn:
             process.die()
 
-    assert TreasuryProcess(world, Faults(), "one", hook=hook).work(START_MS) is None  # type: ignore[arg-type]
+    assert TreasuryProcess(world, Faults(), "one", hook=hook).work(START_MS) is None
     assert [record.phase for record in world.kept().earn.values()] == ["planned"]
     cycle = run(world, START_MS, terms=treasury_terms())
     assert [one["reason"] for one in cycle.told("savings_not_moved")] == ["never_sent"]
@@ -468,7 +468,7 @@ def test_a_movement_in_flight_is_read_as_it_was_written(amount: Decimal, phase: 
     from trading_runtime.cycle.account import Claim
 
     claim = Claim(5, 1, 9, "one") if is_claimed else None
-    record = EarnRecord("redeem", "USDT", "p", amount, "buffer", phase, 3, 4, claim, 1, "7")  # type: ignore[arg-type]
+    record = EarnRecord("redeem", "USDT", "p", amount, "buffer", phase, 3, 4, claim, 1, "7")
     account = Account(State(7), earn={"USDT": record}, earn_seen=["redeem:1"], flows_seen={"deposit:1": [2, 3]})
     again = account_from_json(account.to_json())
     assert again.earn == {"USDT": record}

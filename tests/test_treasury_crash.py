@@ -125,7 +125,7 @@ def test_a_crash_at_any_point_moves_nothing_twice_and_forgets_nothing(behaviour:
             if len(process.points) == number + 1:
                 process.die()
 
-        died = TreasuryProcess(world, faults, "one", hook=hook)  # type: ignore[arg-type]
+        died = TreasuryProcess(world, faults, "one", hook=hook)
         assert died.work(SLOT, spend=SPEND) is None, f"{name} was not reached"
         _until_quiet(world, faults, "one" if number % 2 else "two")
         _check(world, f"{behaviour}, crash at point {number} ({name})")
@@ -144,7 +144,7 @@ def test_a_process_that_pauses_while_another_goes_on_does_no_harm(
                 process.world.clock.sleep(pause_seconds)
                 _until_quiet(process.world, faults, "two")
 
-        slow = TreasuryProcess(world, faults, "one", hook=hook, lease_seconds=lease_seconds)  # type: ignore[arg-type]
+        slow = TreasuryProcess(world, faults, "one", hook=hook, lease_seconds=lease_seconds)
         cycle = slow.work(SLOT, spend=SPEND)
         assert cycle is not None
         _until_quiet(world, faults, "three")
@@ -221,7 +221,7 @@ def test_a_crash_at_any_point_of_a_live_cycle_with_a_treasury_does_no_harm(behav
             if len(one.points) == number + 1:
                 one.die()
 
-        died = TreasuryProcess(world, faults, "one", hook=hook)  # type: ignore[arg-type]
+        died = TreasuryProcess(world, faults, "one", hook=hook)
         assert died.live(LIVE_SLOT, LIVE) is None, f"{point.name} was not reached"
         _live_until_quiet(world, faults, "one" if number % 2 else "two")
         where = f"{behaviour}, crash at point {number} ({point.name})"

@@ -32,7 +32,7 @@ class Desk:
         self.clock = VirtualClock(START_MS)
         self.account = VenueAccount(spot={"USDT": "10000"}, can_trade=can_trade)
         self.venue = Venue(self.clock.now_ms, make_markets(), [self.account])
-        self.venue.savings.offer(VenueProduct("USDT", **product))  # type: ignore[arg-type]
+        self.venue.savings.offer(VenueProduct("USDT", **product))
         self.faults = Faults()
 
     def savings(self) -> Savings:
@@ -43,7 +43,7 @@ class Desk:
     def move(self, kind: str, amount: str) -> str:
         """Move money as soon as the venue's limit of requests allows."""
         self.clock.sleep(SPACING_MS / 1000)
-        return self.savings().move_earn(kind, USDT, Decimal(amount), self.clock.now_ms())  # type: ignore[arg-type]
+        return self.savings().move_earn(kind, USDT, Decimal(amount), self.clock.now_ms())
 
     def free(self) -> Decimal:
         self.venue.savings.settle("main")
@@ -282,7 +282,7 @@ def test_every_coin_is_somewhere_and_every_change_of_the_sum_is_a_flow(
     for what, amount, wait_ms, pending_ms, fails in steps:
         try:
             if what in ("subscribe", "redeem"):
-                savings.move("main", what, "USDT001", amount, pending_ms=pending_ms, fails=fails)  # type: ignore[arg-type]
+                savings.move("main", what, "USDT001", amount, pending_ms=pending_ms, fails=fails)
             elif what == "deposit":
                 savings.deposit("USDT", str(amount), credited_after_ms=pending_ms)
             elif what == "withdraw":

@@ -95,7 +95,7 @@ def test_a_leak_is_caught_by_the_probe_that_names_it(path: Path) -> None:
 
 def test_every_kind_of_probe_has_a_leak_of_its_own() -> None:
     """The corpus exercises every probe but truncation, which every look ahead fails beside future."""
-    kinds = {re.search(r'^CAUGHT_BY = "(\w+)"', path.read_text(), re.MULTILINE)[1] for path in LEAKS}  # type: ignore[index]
+    kinds = {re.search(r'^CAUGHT_BY = "(\w+)"', path.read_text(), re.MULTILINE)[1] for path in LEAKS}
     assert kinds == {"memory", "repeat", "window", "future", "past", "wake", "targets", "purity"}
 
 
@@ -317,7 +317,7 @@ def test_memory_is_named() -> None:
     before = memory.memory_of(keeper)
     keeper.decide(None)
     Keeper.seen["a"] = [1]
-    keeper.extra = np.arange(3)  # type: ignore[attr-defined]
+    keeper.extra = np.arange(3)
     names = memory.changed_names(before, memory.memory_of(keeper))
     place = "test_memory_is_named.<locals>.Keeper"
     assert names == ["self.extra", f"{place}.decide (defaults)", f"{place}.seen"]

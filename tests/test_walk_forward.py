@@ -170,7 +170,7 @@ def test_rows_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r'has a metric .sharp_ratio.: did you mean "sharpe_ratio"'):
         choose(rows, FOLDS, "sharp_ratio", "maximize")
     with pytest.raises(ConfigurationError, match="direction"):
-        choose(rows, FOLDS, "sharpe_ratio", "upwards")  # type: ignore[arg-type]
+        choose(rows, FOLDS, "sharpe_ratio", "upwards")
     assert (
         walk_forward([], [], "x", "maximize", SERIES.__getitem__, start_cash=1.0, bar_ms=1).refusal
         == "there is no fold"

@@ -10,7 +10,7 @@ CAUGHT_BY = "purity"
 
 class StateChangedInPlace(Strategy):
     def decide(self, inputs: Inputs) -> Proposal | None:
-        inputs.state["bars"] = inputs.state.get("bars", 0) + 1  # type: ignore[index]
+        inputs.state["bars"] = inputs.state.get("bars", 0) + 1
         if inputs.state["bars"] % 10:
             return None
         weight = 0.0 if inputs.position else 0.9

@@ -33,22 +33,32 @@ def add_parser(subparsers: Subparsers) -> None:
         "preflight --config examples/live_binance.yaml",
         "preflight --config trading_runtime/local/paper.json --mode paper --json",
     )
+    add_options(parser)
+    parser.set_defaults(handler=_preflight)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a verb that checks."""
     add_settings(parser)
     parser.add_argument("--mode", choices=("live", "paper"), default="live", help="what is to be started (live)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(handler=_preflight)
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
     from trading_runtime.cycle.clock import SystemClock
-    from trading_runtime.cycle.preflight import exit_code, nothing_checked, preflight
+    from trading_runtime.cycle.preflight import nothing_checked, preflight
 
     try:
         loaded = loaded_cycle_settings(arguments)
     except ConfigurationError as error:
-        checks = nothing_checked(error)
-    else:
-        checks = preflight(loaded, arguments.mode, os.environ, SystemClock())
+        return tell(arguments, nothing_checked(error))
+    return tell(arguments, preflight(loaded, arguments.mode, os.environ, SystemClock()))
+
+
+def tell(arguments: argparse.Namespace, checks: list[Check]) -> int:
+    """Print what was checked, and return the exit code."""
+    from trading_runtime.cycle.preflight import exit_code
+
     code = exit_code(checks)
     if arguments.json:
         print_json({"mode": arguments.mode, "exit_code": code, "checks": [one.to_json() for one in checks]})

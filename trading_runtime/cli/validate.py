@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from trading_runtime.cli.arguments import Subparsers, add_settings, add_verb, loaded_cycle_settings, print_json
+from trading_runtime.cli.arguments import Subparsers, add_verb, loaded_cycle_settings
+from trading_runtime.cli.preflight import add_options, tell
 from trading_runtime.core.errors import ConfigurationError
 
 
@@ -22,26 +23,16 @@ def add_parser(subparsers: Subparsers) -> None:
         "validate --config examples/live_binance.yaml",
         "validate --config trading_runtime/local/paper.json --mode paper --json",
     )
-    add_settings(parser)
-    parser.add_argument("--mode", choices=("live", "paper"), default="live", help="what is to run (live)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_options(parser)
     parser.set_defaults(handler=_validate)
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from trading_runtime.cli.preflight import text_of
     from trading_runtime.cycle.clock import SystemClock
-    from trading_runtime.cycle.preflight import VALIDATE_NAMES, exit_code, nothing_checked, validate
+    from trading_runtime.cycle.preflight import VALIDATE_NAMES, nothing_checked, validate
 
     try:
         loaded = loaded_cycle_settings(arguments)
     except ConfigurationError as error:
-        checks = nothing_checked(error, VALIDATE_NAMES)
-    else:
-        checks = validate(loaded, arguments.mode, os.environ, SystemClock())
-    code = exit_code(checks)
-    if arguments.json:
-        print_json({"mode": arguments.mode, "exit_code": code, "checks": [one.to_json() for one in checks]})
-    else:
-        print(text_of(checks, arguments.mode))
-    return code
+        return tell(arguments, nothing_checked(error, VALIDATE_NAMES))
+    return tell(arguments, validate(loaded, arguments.mode, os.environ, SystemClock()))
