@@ -32,6 +32,7 @@ from trading_runtime.core.columns import (
 )
 from trading_runtime.core.errors import StrategyError
 from trading_runtime.core.evaluate import ColumnCache, Columns, onto
+from trading_runtime.core.expressions import parameter_names
 from trading_runtime.core.indicators import sma
 from trading_runtime.core.strategy import Inputs, Strategy
 
@@ -454,6 +455,37 @@ def test_parameters_that_matter_make_different_columns() -> None:
     }
 
     assert len(seen) == 24
+
+
+def test_columns_made_together_are_those_made_one_by_one() -> None:
+    """``prepare`` leaves the bytes in the cache that asking for each column would, also inside ``universe`` and
+    ``window``, for two symbols that begin at different times; what it cannot make together is left alone.
+    """
+    bars = {BTC: random_bars(3, 40), ETH: random_bars(4, 30, symbol=ETH, start_ms=START_MS + 10 * HOUR_MS)}
+    average = indicator("sma", "close", length=P.length)
+    of_universe = indicator("sma", "volume", length=P.length + 1, universe=True)
+    wanted = [
+        (one, {"length": length})
+        for length in (2, 3, 7, 40, 41)
+        for one in (average, of_universe, window(average, 50), indicator("ema", "close", span=P.length), wrap("close"))
+    ]
+    for symbol in bars:
+        cache = ColumnCache()
+        Columns(bars, {}, cache).prepare(wanted, symbol)
+        assert len(cache) == 10, "five lengths of two averages"
+        for expression, chosen in wanted:
+            alone = Columns(bars, chosen).column(expression, symbol)
+            assert Columns(bars, chosen, cache).column(expression, symbol).tobytes() == alone.tobytes()
+
+
+def test_parameters_are_found_wherever_an_expression_refers_to_them() -> None:
+    """In arguments, arithmetic of arguments, lags, declared windows, weights and nested columns."""
+    own = custom(doubled, "close", window=P.window, factor=P.factor)
+    nested = indicator("sma", indicator("ema", "close", span=P.span), length=P.length * 2 + P.more)
+    everything = where(nested.lag(P.back) > own, P.weight, wrap("close"))
+
+    assert parameter_names(everything) == {"window", "factor", "span", "length", "more", "back", "weight"}
+    assert parameter_names(wrap("close") + 1.0) == frozenset()
 
 
 def test_columns_of_expressions_that_are_gone_are_not_mixed_up() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trading_runtime.backtest.batch import run_batch
 from trading_runtime.backtest.compiled import run_compiled
 from trading_runtime.backtest.engine import Account, run_general
+from trading_runtime.backtest.kernel import BLOCK
 from trading_runtime.backtest.market import FundingRate, Market
 from trading_runtime.backtest.metrics import compute_metrics
 from trading_runtime.backtest.result import build_tables, journal_lines
@@ -180,18 +181,28 @@ def test_both_paths_write_the_same_bytes(
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), symbols=st.integers(1, 3), perpetual=st.booleans(), coarse=st.booleans())
-def test_a_batch_row_says_what_a_single_run_says(seed: int, symbols: int, perpetual: bool, coarse: bool) -> None:
-    """Every metric of a batch row has the digits of the single run's metric, whatever the number of threads."""
-    market = random_market(seed, symbols=symbols, rows=200, perpetual=perpetual, coarse=coarse)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    symbols=st.integers(1, 3),
+    rows=st.sampled_from([200, 4 * BLOCK + 77]),
+    perpetual=st.booleans(),
+    coarse=st.booleans(),
+)
+def test_a_batch_row_says_what_a_single_run_says(
+    seed: int, symbols: int, rows: int, perpetual: bool, coarse: bool
+) -> None:
+    """Every metric of a batch row has the digits of the single run's metric, whatever the number of threads; also where
+    positions are held over whole blocks of bars.
+    """
+    market = random_market(seed, symbols=symbols, rows=rows, perpetual=perpetual, coarse=coarse)
     account = Account(10_000 * 10**8, Caps(leverage_max=3.0), Permissions(short=True))
     chosen = [kind({"length": length}) for kind in (LongShort, Overlapping, OneSided) for length in (2, 5, 17)]
-    chosen.append(Continuous({"length": 7}))
-    rows = run_batch(market, chosen, account, threads=1)
+    chosen += [Continuous({"length": 7}), SmaCross({"fast": 3, "slow": 20}), SmaCross({"fast": 60, "slow": 150})]
+    alone = run_batch(market, chosen, account, threads=1)
     threaded = run_batch(market, chosen, account, threads=2)
 
-    assert [row.metrics for row in rows] == [row.metrics for row in threaded]
-    for strategy, row in zip(chosen, rows, strict=True):
+    assert [row.metrics for row in alone] == [row.metrics for row in threaded]
+    for strategy, row in zip(chosen, alone, strict=True):
         tables = build_tables(market, run_general(market, strategy, account), account.start_cash)
         metrics = compute_metrics(
             tables.equity, tables.trades, tables.fills, tables.funding, start_cash=10_000.0, bar_ms=market.bar_ms
@@ -199,6 +210,38 @@ def test_a_batch_row_says_what_a_single_run_says(seed: int, symbols: int, perpet
 
         assert int(tables.equity_units[-1]) == row.equity_units
         assert {name: metrics[name] for name in row.metrics} == row.metrics
+
+
+class Once(Strategy):
+    """Takes a position early and keeps it."""
+
+    class Params(Parameters):
+        weight = parameter(0.5)
+
+    targets = where(wrap("close") > 0.0, P.weight, NO_OPINION)
+
+
+@pytest.mark.parametrize("weight", [0.5, -0.5])
+@pytest.mark.parametrize("row", [20, BLOCK - 1, BLOCK, 2 * BLOCK + 5, 3 * BLOCK - 1, 3 * BLOCK + 40])
+def test_the_deepest_drawdown_is_found_wherever_its_peak_lies(weight: float, row: int) -> None:
+    """One position over many blocks of bars: the peak may lie in the first, the last or any other of them."""
+    close = np.full(3 * BLOCK + 60, 100.0)
+    best, worst = (130.0, 80.0) if weight > 0 else (80.0, 130.0)
+    close[row], close[row + 1] = best, worst
+    times = START_MS + np.arange(len(close)) * HOUR_MS
+    bars = Bars("S0/USDT:USDT", "1h", times, close, close + 1.0, close - 1.0, close, np.ones(len(close)))
+    rules = make_rules(quantity_unit=UNIT, quote_unit=UNIT)
+    instrument = Instrument("S0/USDT:USDT", "perpetual", "S0", "USDT", UNIT, UNIT, (rules,))
+    market = Market({bars.symbol: bars}, {bars.symbol: instrument})
+    account = Account(10_000 * 10**8, Caps(), Permissions(short=True))
+    strategy = Once({"weight": weight})
+    (found,) = run_batch(market, [strategy], account)
+    tables = build_tables(market, run_general(market, strategy, account), account.start_cash)
+    curve = np.concatenate(([10_000.0], tables.equity.equity))
+
+    peak = np.maximum.accumulate(curve)
+    assert len(tables.fills) == 1
+    assert found.statistics[0] == ((peak - curve) / peak).max() > 0.1
 
 
 def test_parameters_reach_the_strategy() -> None:

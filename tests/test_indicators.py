@@ -139,6 +139,18 @@ def test_fewer_bars_than_the_window_give_nothing(name: str) -> None:
         assert np.isnan(result).all()
 
 
+@pytest.mark.parametrize("name", [name for name, indicator in INDICATORS.items() if indicator.rows is not None])
+def test_rows_are_what_the_indicator_gives_one_by_one(name: str) -> None:
+    """An indicator with ``rows`` has one source and one parameter, and both ways give the same bytes."""
+    indicator = INDICATORS[name]
+    assert len(indicator.sources) == len(indicator.parameters) == 1
+    assert indicator.rows is not None
+    source = wave(900, 5)
+    for row, value in zip(indicator.rows(source, [2, 7, 300, 899, 901]), [2, 7, 300, 899, 901], strict=True):
+        alone = indicator.function(source, **{indicator.parameters[0]: value})
+        assert row.tobytes() == alone.tobytes()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_sma_rows_are_sma(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many lengths at once give the bytes of each alone, holes, infinities and too long lengths included."""

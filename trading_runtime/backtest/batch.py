@@ -26,6 +26,7 @@ from trading_runtime.core.bars import Floats, Integers
 from trading_runtime.core.columns import Expression, resolve
 from trading_runtime.core.errors import AmountError, ConfigurationError
 from trading_runtime.core.evaluate import ColumnCache, Columns
+from trading_runtime.core.expressions import parameter_names
 from trading_runtime.core.strategy import Strategy
 
 BLOCKS_PER_THREAD = 8
@@ -156,6 +157,7 @@ class _Batch:
             group = _Cells(self, plan)
             while start < len(strategies) and type(strategies[start]) is kind and group.add(strategies[start]):
                 start += 1
+            group.compute_columns()
             yield group
 
 
@@ -180,43 +182,49 @@ class _Cells:
         self.count = 0
         self._batch = batch
         self._plan = plan
+        self._parameters: list[Mapping[str, Any]] = []
         self._strategies: list[Strategy] = []
-        self._rows: dict[str, int] = {}
-        self._columns: list[Floats] = []
-        self._left: list[list[int]] = []
-        self._right: list[list[int]] = []
+        # The columns by the texts of the parameter values they depend on; a grid has few of each.
+        self._operands = [(one, sorted(parameter_names(one))) for one in (*plan.left, *plan.right)]
+        self._rows: dict[tuple[object, ...], int] = {}
+        self._distinct: dict[str, int] = {}
+        self._wanted: list[tuple[Expression, Mapping[str, Any]]] = []
+        self._operand_rows: list[list[int]] = []
         self._weights: list[list[float]] = []
         self._first: list[int] = []
 
     def add(self, strategy: Strategy) -> bool:
         """Take in one more set; False when its columns would not fit any more."""
         market = self._batch.market
-        symbol = market.symbols[0]
         rows_max = max(4, COLUMNS_BYTES_MAX // (8 * market.count))
-        if len(self._rows) + 2 * len(self._plan.left) > rows_max:
+        if len(self._wanted) + len(self._operands) > rows_max:
             return False
         values = strategy.params.to_json()
-        columns = Columns(market.bars, values, self._batch.cache)
-
-        def row_of(expression: Expression) -> int:
-            key = expression.key(values)
-            row = self._rows.get(key)
-            if row is None:
-                row = self._rows[key] = len(self._columns)
-                self._columns.append(columns.column(expression, symbol))
-            return row
-
-        self._left.append([row_of(one) for one in self._plan.left])
-        self._right.append([row_of(one) for one in self._plan.right])
+        self._operand_rows.append([self._row(one, names, values) for one, names in self._operands])
         self._weights.append([float(resolve(weight, values)) for weight in self._plan.weights])
         self._first.append(min(first_decision_bar(market, strategy), market.count))
+        self._parameters.append(values)
         self._strategies.append(strategy)
         self.count += 1
         return True
 
-    @cached_property
-    def _matrix(self) -> Floats:
-        return np.stack(self._columns)
+    def _row(self, expression: Expression, names: Sequence[str], values: Mapping[str, Any]) -> int:
+        place = (id(expression), *[repr(values[name]) for name in names if name in values])
+        row = self._rows.get(place)
+        if row is None:
+            row = self._rows[place] = self._distinct.setdefault(expression.key(values), len(self._wanted))
+            if row == len(self._wanted):
+                self._wanted.append((expression, values))
+        return row
+
+    def compute_columns(self) -> None:
+        """Compute what the sets compare, each distinct column once."""
+        batch = self._batch
+        symbol = batch.market.symbols[0]
+        Columns(batch.market.bars, {}, batch.cache).prepare(self._wanted, symbol)
+        self._matrix = np.empty((len(self._wanted), batch.market.count))
+        for row, (expression, values) in zip(self._matrix, self._wanted, strict=True):
+            row[:] = Columns(batch.market.bars, values, batch.cache).column(expression, symbol)
 
     def run(self, cells: range) -> list[BatchRow]:
         batch, compiled, basis = self._batch, self._batch.compiled, self._batch.basis
@@ -224,11 +232,12 @@ class _Cells:
         rows, prices = TapeBuffer().of(TAPE_ROWS_MIN + 4 * batch.market.count // CHANGE_BARS_MIN)
         status, equity = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
         samples, statistics = np.zeros((count, len(basis.samples)), dtype=np.int64), np.zeros((count, 7))
+        operands = np.array(self._operand_rows[part], dtype=np.int64)
         numerator, denominator = basis.unit
         kernel.run_cells(
             self._matrix,
-            np.array(self._left[part], dtype=np.int64),
-            np.array(self._right[part], dtype=np.int64),
+            operands[:, : len(self._plan.left)].copy(),
+            operands[:, len(self._plan.left) :].copy(),
             np.array([self._plan.or_equal] * count),
             np.array(self._weights[part]),
             np.array(self._first[part], dtype=np.int64),
@@ -241,10 +250,10 @@ class _Cells:
             *(rows, prices, status, equity, samples, statistics),
         )
         return [
-            BatchRow(strategy.params.to_json(), int(equity[cell]), samples[cell], statistics[cell], basis)
+            BatchRow(self._parameters[place], int(equity[cell]), samples[cell], statistics[cell], basis)
             if status[cell] == kernel.DONE and equity[cell] != _OUT_OF_RANGE
-            else run_single(batch, strategy)
-            for cell, strategy in enumerate(self._strategies[part])
+            else run_single(batch, self._strategies[place])
+            for cell, place in enumerate(cells)
         ]
 
 

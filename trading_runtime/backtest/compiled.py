@@ -130,6 +130,7 @@ def run_kernel(
             changes.symbol,
             changes.weight,
             *compiled.arguments(account),
+            True,
             tape,
             prices,
         )
@@ -274,9 +275,7 @@ def _rows(columns: Sequence[Floats]) -> Floats:
 
 
 def _blocks(mark: Floats, extreme: np.ufunc) -> Floats:
-    """The extreme mark of each whole block of bars, (s, n // BLOCK); NaN where a symbol has no bar yet."""
-    symbols, count = mark.shape
-    whole = count // kernel.BLOCK
-    return np.ascontiguousarray(
-        extreme.reduce(mark[:, : whole * kernel.BLOCK].reshape(symbols, whole, kernel.BLOCK), axis=2)
-    )
+    """The extreme mark of each block of bars, the last one may be short: shape (s, ceil(n / BLOCK)); NaN for a block
+    in which a symbol has no bar yet.
+    """
+    return np.ascontiguousarray(extreme.reduceat(mark, np.arange(0, mark.shape[1], kernel.BLOCK), axis=1))

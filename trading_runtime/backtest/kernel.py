@@ -38,7 +38,7 @@ DONE, TAPE_FULL, OUT_OF_RANGE = range(3)
 FIRST_BAR, TICK_NUMERATOR, TICK_DENOMINATOR, LOT, QUANTITY_MINIMUM, QUANTITY_MAXIMUM, NOTIONAL_MINIMUM = range(7)
 
 # Bars of a block of ``block_high`` and ``block_low``.
-BLOCK = 8
+BLOCK = 256
 
 # The last axis of the quotes
 OPEN, MARK = range(2)
@@ -105,16 +105,19 @@ def _rules_row(rules, first, last, bar):  # type: ignore[no-untyped-def]
 @compiled(
     "int64[::1](int64, int64, float64[:,:,::1], float64[:,::1], int64[::1], int64[::1],"
     "float64[::1], int64[:,::1], int64[::1], float64[:,::1], float64[::1], boolean[::1], float64[::1], int64[::1],"
-    "int64[::1], float64[::1], int64, float64, float64, int64, int64, int64, float64, boolean, boolean,"
+    "int64[::1], float64[::1], int64, float64, float64, int64, int64, int64, float64, boolean, boolean, boolean,"
     "int64[:,::1], float64[::1])"
 )
 def simulate(  # type: ignore[no-untyped-def]
     first_bar, count, quotes, volume, event_bar, event_symbol, event_weight,
     rules, rules_first, fee_rates, per_unit, is_spot, quantity_unit, funding_bar, funding_symbol, funding_rate,
     start_cash, adverse, volume_fraction, latency, order_cap, symbol_cap, leverage_max, new_risk, may_short,
-    tape, prices,
+    whole, tape, prices,
 ):  # fmt: skip
     """Run; returns [status, rows of tape used, cash at the end, then the quantity of each symbol at the end].
+
+    Only with ``whole`` the tape keeps decisions, orders and refusals; without it, what moved money: a row that is not
+    kept is written over by the next.
 
     quotes is (s, n, 2): a bar's open, NaN where nothing may fill, and its mark, side by side because a decision's mark
     and the open it acts from are neighbours in time. fee_rates is (r, 2): maker, taker. volume_fraction is NaN for no
@@ -135,6 +138,7 @@ def simulate(  # type: ignore[no-untyped-def]
     orders = 0
     cash = start_cash
     rows = 0
+    told = 1 if whole else 0
     capacity = tape.shape[0]
     events = len(event_bar)
     event = 0
@@ -254,7 +258,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     tape[rows, SYMBOL] = symbol
                     tape[rows, ORDER] = number[symbol]
                     tape[rows, EXTRA] = short_of
-                    rows += 1
+                    rows += told
                     ordered[symbol] = 0
                     kept -= 1
             if status != DONE:
@@ -301,7 +305,7 @@ def simulate(  # type: ignore[no-untyped-def]
             break
         tape[rows, KIND] = DECIDED
         tape[rows, BAR] = bar
-        rows += 1
+        rows += told
         for place in range(queued):
             symbol = queue[place]
             if side_of[symbol] > 0 and is_spot[symbol]:
@@ -324,7 +328,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 tape[rows, BAR] = bar
                 tape[rows, SYMBOL] = symbol
                 tape[rows, ORDER] = number[symbol]
-                rows += 1
+                rows += told
                 kept = 0
                 for place in range(queued):
                     if queue[place] != symbol:
@@ -458,7 +462,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     orders += 1
                     if is_spot[symbol]:
                         available += -(amount + fee) if side > 0 else amount - fee
-                rows += 1
+                rows += told
             if status != DONE:
                 break
         if status != DONE:
@@ -521,24 +525,55 @@ def scan_choices(masks, weights, count, start, bars, changed):  # type: ignore[n
 
 
 @compiled()
-def _extremes(mark, block_high, block_low, start, stop):  # type: ignore[no-untyped-def]
-    """Highest and lowest of ``mark[start:stop]``, most of it from whole blocks."""
-    high, low = mark[start], mark[start]
-    at = start + 1
-    edge = min((start + BLOCK) // BLOCK * BLOCK, stop)
-    while at < edge:
-        high = mark[at] if mark[at] > high else high
+def _lowest(mark, start, stop):  # type: ignore[no-untyped-def]
+    """Lowest of ``mark[start:stop]``, four at a time: they do not wait for each other. Unsigned indices, for negative
+    ones would be counted from the end.
+    """
+    at, end = np.uintp(start), np.uintp(stop)
+    one, two, three, four = np.uintp(1), np.uintp(2), np.uintp(3), np.uintp(4)
+    low = mark[at]
+    while at + three < end:
+        a, b, c, d = mark[at], mark[at + one], mark[at + two], mark[at + three]
+        a = b if b < a else a
+        c = d if d < c else c
+        a = c if c < a else a
+        low = a if a < low else low
+        at += four
+    while at < end:
         low = mark[at] if mark[at] < low else low
-        at += 1
-    for block in range(at // BLOCK, stop // BLOCK if at % BLOCK == 0 else 0):
-        high = block_high[block] if block_high[block] > high else high
-        low = block_low[block] if block_low[block] < low else low
-    at = max(at, stop // BLOCK * BLOCK)
-    while at < stop:
+        at += one
+    return low
+
+
+@compiled()
+def _highest(mark, start, stop):  # type: ignore[no-untyped-def]
+    """Highest of ``mark[start:stop]``, as ``_lowest``."""
+    at, end = np.uintp(start), np.uintp(stop)
+    one, two, three, four = np.uintp(1), np.uintp(2), np.uintp(3), np.uintp(4)
+    high = mark[at]
+    while at + three < end:
+        a, b, c, d = mark[at], mark[at + one], mark[at + two], mark[at + three]
+        a = b if b > a else a
+        c = d if d > c else c
+        a = c if c > a else a
+        high = a if a > high else high
+        at += four
+    while at < end:
         high = mark[at] if mark[at] > high else high
-        low = mark[at] if mark[at] < low else low
-        at += 1
-    return high, low
+        at += one
+    return high
+
+
+@compiled()
+def _beyond(extremes, start, stop, direction):  # type: ignore[no-untyped-def]
+    """The highest (lowest for a ``direction`` below zero) of the blocks that the bars from ``start`` to ``stop`` touch,
+    times ``direction``: no mark among them lies beyond. NaN when unknown.
+    """
+    most = extremes[start // BLOCK] * direction
+    for block in range(start // BLOCK + 1, (stop - 1) // BLOCK + 1):
+        value = extremes[block] * direction
+        most = value if value > most else most
+    return most
 
 
 @compiled()
@@ -624,26 +659,31 @@ def equity_statistics(  # type: ignore[no-untyped-def]
             if not abs(quantity) * unit < LIMIT:
                 return np.int64(-(2**63))
             direction = 1.0 if quantity > 0 else -1.0
-            high, low = _extremes(mark[only], block_high[only], block_low[only], bar, following)
-            best = high if quantity > 0 else -low
-            worst = low if quantity > 0 else -high
-            units = _value(best * direction, quantity, unit)
-            if not -LIMIT < units < LIMIT:
+            # Where no mark of the stretch can make a new peak, only the worst of them counts.
+            if quantity > 0:
+                worst = _lowest(mark[only], bar, following)
+                units = _value(_beyond(block_high[only], bar, following, 1.0), quantity, unit)
+            else:
+                worst = -_highest(mark[only], bar, following)
+                units = _value(-_beyond(block_low[only], bar, following, -1.0), quantity, unit)
+            least = _value(worst * direction, quantity, unit)
+            if not -LIMIT < least < LIMIT:
                 return np.int64(-(2**63))
-            if float(cash + np.int64(units)) * numerator / denominator > peak:
+            if not (-LIMIT < units < LIMIT and float(cash + np.int64(units)) * numerator / denominator <= peak):
                 best = -np.inf
                 worst = np.inf
                 for at in range(bar, following):
                     price = mark[only, at] * direction
                     if price > best:
                         best = price
-                        now = float(cash + _units_at(mark[only, at], quantity, unit)) * numerator / denominator
+                        units = _value(mark[only, at], quantity, unit)
+                        if not units < LIMIT:
+                            return np.int64(-(2**63))
+                        now = float(cash + np.int64(units)) * numerator / denominator
                         if now > peak:
                             if worst < np.inf:
-                                below = (
-                                    float(cash + _units_at(worst * direction, quantity, unit)) * numerator / denominator
-                                )
-                                lowest = min(lowest, below)
+                                least = _value(worst * direction, quantity, unit)
+                                lowest = min(lowest, float(cash + np.int64(least)) * numerator / denominator)
                             deepest = max(deepest, (peak - lowest) / peak)
                             peak = now
                             lowest = now
@@ -652,11 +692,9 @@ def equity_statistics(  # type: ignore[no-untyped-def]
                             worst = price
                     elif price < worst:
                         worst = price
+                least = _value(worst * direction, quantity, unit)
             if worst < np.inf:
-                units = _value(worst * direction, quantity, unit)
-                if not -LIMIT < units < LIMIT:
-                    return np.int64(-(2**63))
-                lowest = min(lowest, float(cash + np.int64(units)) * numerator / denominator)
+                lowest = min(lowest, float(cash + np.int64(least)) * numerator / denominator)
             bar = following
         else:
             while bar < following:
@@ -697,15 +735,33 @@ def _holds(first, second, or_equal):  # type: ignore[no-untyped-def]
 @compiled()
 def _end_of_run(first, second, or_equal, held, start, stop):  # type: ignore[no-untyped-def]
     """The first bar from ``start`` on at which the comparison no longer comes out as ``held``."""
+    bar, end, one = np.uintp(start), np.uintp(stop), np.uintp(1)
     if or_equal:
-        for bar in range(start, stop):
-            if (first[bar] >= second[bar]) != held:
-                return bar
+        while bar < end and (first[bar] >= second[bar]) == held:
+            bar += one
     else:
-        for bar in range(start, stop):
-            if (first[bar] > second[bar]) != held:
-                return bar
-    return stop
+        while bar < end and (first[bar] > second[bar]) == held:
+            bar += one
+    return np.int64(bar)
+
+
+@compiled()
+def _end_above(first, second, start, stop):  # type: ignore[no-untyped-def]
+    """The first bar from ``start`` on at which ``first`` is not above ``second``: where sweeps spend their time, and so
+    four bars at a time. Unsigned indices, for negative ones would be counted from the end.
+    """
+    bar, end = np.uintp(start), np.uintp(stop)
+    one, two, three, four = np.uintp(1), np.uintp(2), np.uintp(3), np.uintp(4)
+    while bar + four <= end and (
+        (first[bar] > second[bar])
+        & (first[bar + one] > second[bar + one])
+        & (first[bar + two] > second[bar + two])
+        & (first[bar + three] > second[bar + three])
+    ):
+        bar += four
+    while bar < end and first[bar] > second[bar]:
+        bar += one
+    return np.int64(bar)
 
 
 @compiled()
@@ -730,11 +786,11 @@ def _scan_columns(columns, left, right, or_equal, weights, count, start, bars, c
             used += 1
         bar += 1
         if first:
-            bar = _end_of_run(a, b, e, True, bar, count)
+            bar = _end_of_run(a, b, e, True, bar, count) if e else _end_above(a, b, bar, count)
         elif one:
             bar = _end_of_run(a, b, e, False, bar, count)
         elif second and exclusive:
-            bar = _end_of_run(c, d, f, True, bar, count)
+            bar = _end_above(c, d, bar, count)
         else:
             while bar < count and not _holds(a[bar], b[bar], e) and _holds(c[bar], d[bar], f) == second:
                 bar += 1
@@ -771,7 +827,7 @@ def run_cells(  # type: ignore[no-untyped-def]
             first_bars[cell], count, quotes, volume, bars[:used], symbols[:used], changed[:used],
             rules, rules_first, fee_rates, per_unit, is_spot, quantity_unit, funding_bar, funding_symbol, funding_rate,
             start_cash, adverse, volume_fraction, latency, order_cap, symbol_cap, leverage_max, new_risk, may_short,
-            tape, prices,
+            False, tape, prices,
         )  # fmt: skip
         status[cell] = done[0]
         if done[0] == DONE:

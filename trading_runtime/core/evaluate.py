@@ -11,7 +11,7 @@ an elementwise operation is masked when it is asked for as a column, and its par
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import ref
 
@@ -134,12 +134,34 @@ class Columns:
         # By identity; the expression is kept beside its column, so that no other can come to have its id.
         self._found: dict[tuple[int, str, str], tuple[Expression, Floats]] = {}
 
+    def prepare(self, wanted: Iterable[tuple[Expression, Values]], symbol: str) -> None:
+        """Put columns of ``symbol`` into the cache where many together cost less than one by one: those of an indicator
+        that has ``rows``. ``wanted`` names expressions with the parameter values of each.
+        """
+        bars = self._bars[symbol]
+        together: dict[tuple[str, str], dict[int, tuple[Key, int]]] = {}
+        for expression, values in wanted:
+            node = _inner(expression)
+            if not isinstance(node, IndicatorColumn) or INDICATORS[node.name].rows is None:
+                continue
+            (source,) = node.sources
+            (argument,) = node.arguments(values).values()
+            key = (self._data, symbol, bars.timeframe, node.key(values))
+            if isinstance(source, BarField) and self._cache.get(key) is None:
+                known_from = self._known_from(node, bars, values)
+                together.setdefault((node.name, source.name), {})[argument] = (key, known_from)
+        for (name, field), columns in together.items():
+            rows = INDICATORS[name].rows
+            assert rows is not None, "only such indicators were collected"
+            found = rows(getattr(bars, field), list(columns))
+            for row, (key, known_from) in zip(found, columns.values(), strict=True):
+                self._cache.put(key, _masked(row, known_from))
+
     def column(self, expression: Expression, symbol: str) -> Floats:
         """Return the expression on the bars of ``symbol``: contiguous float64, shape (n,), NaN before ``known_from``.
         Conditions become 0.0 and 1.0. The array may be shared, so it may be read-only.
         """
-        while isinstance(expression, (Universe, Window)):
-            expression = expression.source
+        expression = _inner(expression)
         bars = self._bars[symbol]
         with np.errstate(all="ignore"):
             values = self._source(expression, symbol, bars)
@@ -153,9 +175,10 @@ class Columns:
         """
         return self._known_from(expression, self._bars[symbol])
 
-    def _known_from(self, expression: Expression, bars: Bars) -> int:
+    def _known_from(self, expression: Expression, bars: Bars, values: Values | None = None) -> int:
+        values = self._values if values is None else values
         if len(self._bars) == 1 and not self._given:
-            return expression.window(self._values, bars.bar_ms) - 1
+            return expression.window(values, bars.bar_ms) - 1
         rows = [0]
         for node in windowed_nodes(expression):
             if isinstance(node, OnTimeframe) and node.timeframe in self._given:
@@ -163,7 +186,7 @@ class Columns:
             # The symbols a column names need the whole window, too, and may have begun later.
             opens = [int(self._named(symbol).open_time[0]) for symbol in named_symbols(node)]
             late = max(0, -((int(bars.open_time[0]) - max(opens)) // bars.bar_ms)) if opens else 0
-            rows.append(late + node.window(self._values, bars.bar_ms) - 1)
+            rows.append(late + node.window(values, bars.bar_ms) - 1)
         return max(rows)
 
     def condition_into(self, expression: Expression, symbol: str, out: npt.NDArray[np.bool_]) -> None:
@@ -290,6 +313,13 @@ def onto(values: Floats, bars: Bars, start_ms: int, count: int) -> Floats:
     if high > low:
         result[low:high] = values[low - first : high - first]
     return result
+
+
+def _inner(expression: Expression) -> Expression:
+    """Return what a column is made of: a universe and a declared window change no value."""
+    while isinstance(expression, (Universe, Window)):
+        expression = expression.source
+    return expression
 
 
 def _masked(values: Floats, known_from: int) -> Floats:

@@ -8,7 +8,7 @@ in ``core/evaluate.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -339,6 +339,18 @@ def windowed_nodes(node: Expression) -> list[Expression]:
     if isinstance(node, (Operation, Universe)):
         return [part for child in node.children() for part in windowed_nodes(child)]
     return [node]
+
+
+def parameter_names(part: Any) -> frozenset[str]:
+    """Return the strategy parameters that an expression refers to anywhere; ``part`` may also be a piece of one."""
+    if isinstance(part, ParameterReference):
+        return frozenset((part.name,))
+    pieces: Iterable[Any] = ()
+    if isinstance(part, Expression):
+        pieces = [getattr(part, name) for name in getattr(part, "__dataclass_fields__", ())]
+    elif isinstance(part, tuple):
+        pieces = part
+    return frozenset().union(*map(parameter_names, pieces))
 
 
 def named_symbols(node: Expression) -> set[str]:

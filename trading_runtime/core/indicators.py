@@ -45,7 +45,8 @@ class Indicator:
     """A registered indicator: ``function(*sources, **parameters)`` needs ``window(**parameters)`` bars.
 
     ``sources`` are the bar fields read unless others are named, ``parameters`` the names accepted and
-    ``required`` those among them without a default.
+    ``required`` those among them without a default. ``rows``, for an indicator of one source and one parameter,
+    computes many values of that parameter at once: an array with a row for each, bit for bit what ``function`` gives.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Indicator:
     sources: tuple[str, ...]
     parameters: tuple[str, ...]
     required: tuple[str, ...]
+    rows: Callable[[Floats, Sequence[int]], Floats] | None = None
 
 
 # --- windows in bars, as functions of the parameters; they also refuse parameters that make no sense --------
@@ -365,18 +367,23 @@ def donchian_middle(high: Floats, low: Floats, length: int) -> Floats:
 # --- the registry -------------------------------------------------------------------------------------------
 
 
-def _registered(function: Callable[..., Floats], window: Callable[..., int], *sources: str) -> Indicator:
+def _registered(
+    function: Callable[..., Floats],
+    window: Callable[..., int],
+    *sources: str,
+    rows: Callable[[Floats, Sequence[int]], Floats] | None = None,
+) -> Indicator:
     """Return the registry's entry; names and defaults of parameters are those of the function."""
     parameters = list(inspect.signature(function).parameters.values())[len(sources) :]
     required = tuple(parameter.name for parameter in parameters if parameter.default is parameter.empty)
     names = tuple(parameter.name for parameter in parameters)
-    return Indicator(function.__name__, function, window, sources, names, required)
+    return Indicator(function.__name__, function, window, sources, names, required, rows)
 
 
 INDICATORS: dict[str, Indicator] = {
     indicator.name: indicator
     for indicator in (
-        _registered(sma, length_window, "close"),
+        _registered(sma, length_window, "close", rows=sma_rows),
         _registered(ema, ema_window, "close"),
         _registered(wilder_average, wilder_window, "close"),
         _registered(rsi, wilder_change_window, "close"),
