@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+NAMESPACE = "trading-research"
 TOKEN = "of-the-submitter"
 PREFIX = "/apis/argoproj.io/v1alpha1/namespaces/"
 
@@ -30,7 +31,7 @@ class ApiServer:
         self.watchers: list[tuple[str, str, queue.Queue[dict[str, Any]]]] = []
         self.requests: list[str] = []
         # Status codes to answer with before anything else, "drop" to close without an answer, "lost" to do what is
-        # asked and then close without an answer.
+        # asked and then close without an answer, "page" for what a proxy answers that wants a login.
         self.faults: list[int | str] = []
         self.page_rows = 500
         owner = self
@@ -120,6 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "drop":
             self.close_connection = True
             self.connection.close()
+            return
+        if fault == "page":
+            self._send_bytes(200, "text/html", b"<html>log in</html>")
             return
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._status(401, "Unauthorized", "Unauthorized")
@@ -221,9 +225,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(code, {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code})
 
     def _send(self, code: int, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
+        self._send_bytes(code, "application/json", json.dumps(body).encode())
+
+    def _send_bytes(self, code: int, kind: str, content: bytes) -> None:
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

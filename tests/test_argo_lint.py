@@ -11,20 +11,12 @@ from hypothesis import strategies as st
 
 from trading_runtime.argo.lint.expressions import ExpressionError, names_of
 from trading_runtime.argo.lint.tags import Scope, tag_problems
-from trading_runtime.cli import verbs
 from trading_runtime.cli.main import main
 
 Documents = dict[str, Document]
 CRON, LIVE = "cronworkflow-live-cycle.yaml", "workflowtemplate-live-cycle.yaml"
 SWEEP, BUILD = "workflowtemplate-backtest.yaml", "workflowtemplate-build-push-ghcr.yaml"
 WATCH = "workflowtemplate-watch.yaml"
-
-
-@pytest.fixture(autouse=True)
-def _verbs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("argo", "sweep"):
-        if name not in verbs.VERBS:
-            monkeypatch.setitem(verbs.VERBS, name, name)
 
 
 def rename(holder: dict[str, Any], old: str, new: str) -> None:
@@ -253,6 +245,13 @@ SAFETY: list[tuple[str, Callable[[Documents], None], str, str, str]] = [
         LIVE,
         "spec.templateDefaults.retryStrategy",
         "stands over a pod that sends orders",
+    ),
+    (
+        "a retry of whatever happened",
+        plant(f"{SWEEP}: @shard.retryStrategy.expression", REMOVED),
+        SWEEP,
+        "spec.templates[shard].retryStrategy",
+        "repeats wrong words and wrong configuration as well",
     ),
     (
         "a retry without an end",

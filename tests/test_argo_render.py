@@ -28,18 +28,15 @@ from argo_manifests import (
 from trading_runtime.argo.cluster import base_objects
 from trading_runtime.argo.render import differences, render, write_manifests
 from trading_runtime.argo.settings import load_argo_settings
-from trading_runtime.cli import verbs
 from trading_runtime.cli.main import main
+from trading_runtime.core import errors
 from trading_runtime.core.errors import ConfigurationError
 
 KUBERNETES = "1.33"
-
-
-@pytest.fixture(autouse=True)
-def _verbs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("argo", "sweep"):
-        if name not in verbs.VERBS:
-            monkeypatch.setitem(verbs.VERBS, name, name)
+# What a command says by its exit code that another attempt would only repeat.
+_OWN_WORDS = [
+    value for name, value in vars(errors).items() if name.startswith("EXIT_") and 0 < value < 128 and value != 75
+]
 
 
 def pods(*overrides: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -180,6 +177,115 @@ def test_only_the_words_nothing_was_sent_are_retried_near_money() -> None:
             assert one["retryStrategy"]["expression"] == "asInt(lastRetry.exitCode) == 75"
             assert one["retryStrategy"]["retryPolicy"] == "Always"
     assert "retryStrategy" not in documents()["workflowtemplate-live-cycle.yaml"]["spec"]
+
+
+def is_retried(retry: dict[str, Any], exit_code: str, status: str) -> bool:
+    """What Argo decides of a pod that ended so: the policy, then the expression. ``lastRetry.exitCode`` is a text."""
+    policies = {"Always": ("Failed", "Error"), "OnFailure": ("Failed",), "OnError": ("Error",)}
+    if status not in policies[retry["retryPolicy"]]:
+        return False
+    expression = retry.get("expression", "true").replace("lastRetry.exitCode", "exit_code").replace("||", "or")
+    names = {"asInt": int, "exit_code": exit_code, "true": True}
+    return bool(eval(expression, {"__builtins__": {}}, names))  # noqa: S307 - our own manifests
+
+
+PURE = [("backtest", "plan"), ("backtest", "shard"), ("backtest", "gather"), ("build-push-ghcr", "check-source")]
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "status", "pure", "orders"),
+    [
+        ("75", "Failed", True, True),  # nothing was sent, the store did not answer, a worker was killed
+        ("-1", "Error", True, False),  # the pod was deleted, or never got as far as its command
+        ("-1", "Failed", True, False),  # evicted, or its node is lost: nobody knows a code
+        ("0", "Error", True, False),  # the command ended well, Argo could not keep its outputs
+        ("0", "Failed", True, False),  # the same while its node was shut down
+        ("64", "Failed", True, False),  # Argo's executor
+        ("65", "Error", True, False),
+        ("128", "Failed", True, False),  # the container could not be started
+        ("137", "Failed", True, False),  # killed: memory, or the end of its node
+        ("143", "Failed", True, False),
+        *((str(code), status, False, False) for code in _OWN_WORDS for status in ("Failed", "Error")),
+    ],
+)
+def test_pure_work_is_retried_after_what_may_heal_and_orders_only_after_the_word(
+    exit_code: str, status: str, pure: bool, orders: bool
+) -> None:
+    for path, name in PURE:
+        retry = template(documents()[f"workflowtemplate-{path}.yaml"], name)["retryStrategy"]
+        assert is_retried(retry, exit_code, status) is pure, name
+    retry = template(documents()["workflowtemplate-live-cycle.yaml"], "cycle")["retryStrategy"]
+    assert is_retried(retry, exit_code, status) is orders
+
+
+def test_a_builder_that_is_not_ours_is_retried_whatever_it_ends_with() -> None:
+    retry = template(documents()["workflowtemplate-build-push-ghcr.yaml"], "push")["retryStrategy"]
+    assert is_retried(retry, "1", "Failed")
+
+
+# --- schedules of a cluster
+
+
+def schedules(**suspended: bool | None) -> str:
+    items = [
+        {
+            "kind": "CronWorkflow",
+            "metadata": {"namespace": "trading-live", "name": name.replace("_", "-")},
+            "spec": {} if is_suspended is None else {"suspend": is_suspended},
+        }
+        for name, is_suspended in suspended.items()
+    ]
+    return json.dumps({"kind": "List", "items": items})
+
+
+def test_schedules_stay_as_they_are_on_the_cluster_whatever_they_are_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "schedules.json"
+    # None: Argo takes a schedule that says nothing for one that runs.
+    there.write_text(schedules(hourly=False, look=None, reconcile=True, gone=False, gone_too=True))
+    settings = ["--settings", str(SETTINGS), "--set", "live.name=hourly", "--set", "watch.name=look"]
+    settings += ["--set", "reconcile.suspend=false"]
+    words = ["argo", "render", *settings, "--schedules-as", str(there), "--folder", str(tmp_path / "argo")]
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert told == "note: schedule trading-live/gone runs on: the settings have it no longer; delete it\n"
+    found = {path.stem: yaml.safe_load(path.read_text()) for path in (tmp_path / "argo").glob("cronworkflow-*.yaml")}
+    assert {name.removeprefix("cronworkflow-"): one["spec"]["suspend"] for name, one in found.items()} == {
+        "hourly": False,
+        "look": False,
+        "reconcile": True,
+    }
+    assert main(["argo", "lint", str(tmp_path / "argo"), *settings]) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "No resources found",
+        "[]",
+        "{}",
+        '{"kind": "List"}',
+        '{"kind": "List", "items": [{}]}',
+        '{"kind": "PodList", "items": []}',
+        schedules(live=True).replace("true", '"true"'),
+        schedules(live=True).replace("CronWorkflow", "Workflow"),
+    ],
+)
+def test_what_is_no_list_of_schedules_is_not_taken_for_none(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "schedules.json").write_text(text)
+    folder = tmp_path / "argo"
+    words = ["argo", "render", "--settings", str(SETTINGS), "--folder", str(folder)]
+    assert main([*words, "--schedules-as", str(tmp_path / "schedules.json")]) == 77
+    told = capsys.readouterr().err
+    assert "is not what `kubectl get cronworkflows" in told
+    assert len(told.splitlines()) == 1
+    assert not folder.exists()
+    assert main([*words, "--schedules-as", str(tmp_path / "none.json")]) == 77
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_the_cron_workflows_are_suspended_until_somebody_resumes_them() -> None:

@@ -11,17 +11,9 @@ from argo_steps import run_workflow
 from s3_server import s3_server  # noqa: F401 - a fixture, used by its name
 from sweep_samples import write_sweep
 
-from trading_runtime.cli import verbs
 from trading_runtime.cli.main import main
 
 TEMPLATE = "workflowtemplate-backtest.yaml"
-
-
-@pytest.fixture(autouse=True)
-def _verbs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("argo", "sweep"):
-        if name not in verbs.VERBS:
-            monkeypatch.setitem(verbs.VERBS, name, name)
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -1,55 +1,33 @@
 """Sending sweeps to a cluster, against a server on loopback that keeps custom objects as Kubernetes does."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from argo_manifests import ROOT, SETTINGS, template, workflows
-from argo_server import ApiServer, api_server
-from hypothesis import given
-from hypothesis import strategies as st
+from argo_server import NAMESPACE, ApiServer
+from s3_server import s3_server  # noqa: F401 - a fixture, used by its name
+from sweep_samples import write_sweep
 
 from trading_runtime.argo.client import AlreadyThere, Cluster, open_cluster
-from trading_runtime.argo.results import fetch_results
-from trading_runtime.argo.settings import ArgoSettings, load_argo_settings
-from trading_runtime.argo.shards import SHARD_SECONDS, SHARDS_MAX, size_shards
+from trading_runtime.argo.settings import ENDPOINTS, ArgoSettings, load_argo_settings
 from trading_runtime.argo.submit import follow, progress_of, submit, sweep_workflow
-from trading_runtime.cli import verbs
 from trading_runtime.cli.main import main
-from trading_runtime.core.errors import ConfigurationError, DataError, TemporaryError
-from trading_runtime.objects.open import open_objects
+from trading_runtime.core.errors import ConfigurationError, TemporaryError
 
+pytest_plugins = ["argo_fixtures"]  # its fixtures: server, cluster, settings, words
 SWEEP = "0123456789abcdef"
 NAME = f"backtest-{SWEEP}"
-NAMESPACE = "trading-research"
-
-
-@pytest.fixture(autouse=True)
-def _verbs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("argo", "sweep"):
-        if name not in verbs.VERBS:
-            monkeypatch.setitem(verbs.VERBS, name, name)
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with api_server() as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(server: ApiServer, tmp_path: Path) -> Cluster:
-    return open_cluster(NAMESPACE, kubeconfig=server.kubeconfig(tmp_path), environment={}, wait=lambda seconds: None)
-
-
-@pytest.fixture(scope="module")
-def settings() -> ArgoSettings:
-    return load_argo_settings(SETTINGS)
 
 
 # --- submitting
@@ -266,6 +244,43 @@ def test_lists_are_read_page_by_page_in_the_order_of_names(
     assert cluster.workflows("app.kubernetes.io/component=other") == []
 
 
+def test_a_list_that_the_server_forgets_half_way_is_read_anew(
+    cluster: Cluster, server: ApiServer, settings: ArgoSettings
+) -> None:
+    server.page_rows = 2
+    sweeps = [f"{number:016x}" for number in range(5)]
+    for sweep in sweeps:
+        submit(cluster, settings, sweep, 4)
+    server.faults = ["fine", 410]
+    found = cluster.workflows("app.kubernetes.io/component=sweep")
+    assert [progress_of(one).sweep for one in found] == sweeps, "none twice"
+    server.faults = ["fine", 410] * 4
+    with pytest.raises(TemporaryError, match="forgot the list of workflows half-way, 4 times"):
+        cluster.workflows("app.kubernetes.io/component=sweep")
+
+
+def test_a_change_at_the_same_moment_is_no_taken_name(
+    cluster: Cluster, server: ApiServer, settings: ArgoSettings
+) -> None:
+    """409 is also what a quota answers that somebody else changed meanwhile."""
+    server.faults = [409, "fine", 409]
+    assert submit(cluster, settings, SWEEP, 4).is_new
+    server.faults = [409] * 4
+    with pytest.raises(TemporaryError, match="answered 409, 4 times"):
+        cluster.get(NAME)
+
+
+def test_what_is_no_api_server_is_said(cluster: Cluster, server: ApiServer, settings: ArgoSettings) -> None:
+    for ask in (
+        lambda: submit(cluster, settings, SWEEP, 4),
+        lambda: cluster.get(NAME),
+        lambda: cluster.workflows("a=b"),
+    ):
+        server.faults = ["page"]
+        with pytest.raises(ConfigurationError, match="that is no API server of Kubernetes"):
+            ask()
+
+
 def test_a_name_that_is_taken_is_an_outcome(cluster: Cluster, settings: ArgoSettings) -> None:
     body = sweep_workflow(settings, SWEEP, 4)
     cluster.create(body)
@@ -280,55 +295,7 @@ def test_without_a_cluster_one_line_says_how_to_name_one(tmp_path: Path) -> None
         open_cluster(NAMESPACE, environment={"KUBERNETES_SERVICE_HOST": "127.0.0.1"})
 
 
-# --- the size of shards
-
-
-def test_shards_take_about_ten_minutes() -> None:
-    assert size_shards(1_000, 60.0).shards == 100
-    assert size_shards(1_000, 60.0, workers=4).shards == 25
-    assert size_shards(1_000, 0.001).shards == 1
-    assert size_shards(10**6, 60.0).shards == SHARDS_MAX
-    assert str(size_shards(1_000, 6.0)) == "1000 cells in 10 shard(s) of about 10.0 minutes, at most 100 cells each"
-    assert str(size_shards(10, None, wanted=3)) == "10 cells in 3 shard(s) of unknown length, at most 4 cells each"
-
-
-@given(st.integers(1, 10**7), st.floats(0, 1e6), st.integers(1, 64))
-def test_no_shard_is_empty_and_none_is_longer_than_it_must_be(cells: int, cell_seconds: float, workers: int) -> None:
-    sizing = size_shards(cells, cell_seconds, workers=workers)
-    assert 1 <= sizing.shards <= min(SHARDS_MAX, cells)
-    assert sizing.shard_seconds is not None
-    if sizing.shards < min(SHARDS_MAX, cells):
-        total = cells * cell_seconds / workers
-        assert total / sizing.shards <= SHARD_SECONDS * (1 + 1e-12)
-        assert sizing.shards == 1 or total / (sizing.shards - 1) > SHARD_SECONDS * (1 - 1e-12)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "words"),
-    [
-        ((0, 1.0), {}, "nothing to share"),
-        ((10, 1.0), {"wanted": 11}, "11 shards of 10 cells"),
-        ((10, 1.0), {"wanted": 501}, "from 1 to 500"),
-        ((10, None), {}, "give --shards N"),
-        ((10, float("nan")), {}, "measure it again"),
-        ((10, -1.0), {}, "measure it again"),
-        ((10, 1.0), {"workers": 0}, "cannot compute"),
-        ((10**6, 60.0), {"deadline_seconds": 3600}, "longer than their deadline of 60.0 minutes"),
-    ],
-)
-def test_sizes_that_make_no_sense_are_refused(arguments: Any, options: Any, words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words):
-        size_shards(*arguments, **options)
-
-
 # --- the commands
-
-
-@pytest.fixture
-def words(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    return ["--settings", str(SETTINGS)]
 
 
 def test_a_configuration_is_planned_measured_sized_and_submitted_once(
@@ -356,6 +323,107 @@ def test_a_configuration_is_planned_measured_sized_and_submitted_once(
     assert "some would have nothing to do" in capsys.readouterr().err
 
 
+def test_a_dry_run_writes_nothing_anywhere(
+    server: ApiServer, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, store = str(write_sweep(tmp_path / "sweep")), tmp_path / "objects"
+    submitting = ["argo", "submit", "--sweep-config", config, "--store", str(store), *words]
+    for more in ([], ["--shards", "2"]):  # measured, and not
+        assert main([*submitting, *more, "--dry-run", "server"]) == 0
+        told = capsys.readouterr().out
+        assert "would be created: 60 cells in" in told
+        assert "nothing was kept" in told
+        assert not store.exists()
+        assert server.workflows == {}
+    assert main([*submitting, "--shards", "2", "--dry-run", "server", "--json"]) == 0
+    would = json.loads(capsys.readouterr().out)["name"]
+    assert main([*submitting, "--shards", "2"]) == 0
+    assert list(server.workflows) == [(NAMESPACE, would)], "the name is that of the dry run"
+
+
+def test_a_dry_run_says_that_the_store_does_not_answer(
+    server: ApiServer, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    config = str(write_sweep(tmp_path / "sweep"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    submitting = ["argo", "submit", "--sweep-config", config, "--shards", "2", "--dry-run", "server", *words]
+    assert main([*submitting, "--store", "s3://bucket/sweeps"]) == 77
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: s3: there are no credentials: set AWS_ACCESS_KEY_ID")
+    assert server.workflows == {}
+
+
+def test_the_store_is_reached_from_here_as_the_pods_reach_it(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    s3_server: Any,  # noqa: F811
+) -> None:
+    """The endpoint is a setting already: exported a second time it could be another one."""
+    for name in ENDPOINTS:
+        monkeypatch.delenv(name, raising=False)
+    endpoint = s3_server.environment["AWS_ENDPOINT_URL"]
+    for name, value in s3_server.environment.items():
+        if name not in ENDPOINTS:
+            monkeypatch.setenv(name, value)
+    words += ["--set", f"sweep.store.address=s3://{s3_server.new_bucket()}/sweeps"]
+    words += [
+        "--set",
+        f"sweep.store.variables.AWS_ENDPOINT_URL={endpoint}",
+        "--set",
+        "network.object_store=127.0.0.1/32",
+    ]
+    words += ["--set", f"network.object_store_port={urlsplit(endpoint).port}"]
+    config = str(write_sweep(tmp_path / "sweep"))
+    assert main(["argo", "submit", "--sweep-config", config, "--shards", "2", *words]) == 0
+    sweep = capsys.readouterr().out.partition(":")[0].removeprefix("backtest-")
+    assert not set(ENDPOINTS) & set(os.environ), "nothing of it stays behind"
+    assert main(["argo", "fetch-results", "--sweep", sweep, *words]) == 66
+    assert "results/sweep.json is not there: was the sweep gathered? see `argo status`" in capsys.readouterr().err
+
+
+def optuna(folder: Path) -> str:
+    return str(write_sweep(folder, search={"kind": "optuna", "count": 6, "rounds": 2}))
+
+
+def test_a_search_by_optuna_is_one_shard_and_is_told_to_be(
+    server: ApiServer, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, store = optuna(tmp_path / "sweep"), str(tmp_path / "objects")
+    said = "12 cells in 1 shard: Optuna learns from every result, so that one pod computes them all"
+    submitting = ["argo", "submit", "--sweep-config", config, "--store", store, *words]
+    assert main([*submitting, "--dry-run", "server"]) == 0
+    assert said in capsys.readouterr().out
+    assert main(submitting) == 0
+    assert said in capsys.readouterr().out
+    [((_, name), workflow)] = server.workflows.items()
+    sweep = name.removeprefix("backtest-")
+    assert workflow["spec"]["arguments"]["parameters"][1] == {"name": "shards", "value": "1"}
+    for shards in ([], ["--shards", "1"]):
+        assert main(["argo", "submit", "--sweep", sweep, "--store", store, *shards, *words]) == 0
+        assert "there already" in capsys.readouterr().out
+    assert main(["sweep", "plan", "--config", config, "--store", store, "--measure"]) == 0
+    assert "1 shard: Optuna learns from every result" in capsys.readouterr().out
+
+
+def test_shards_of_a_search_by_optuna_are_refused_before_anything_is_written(
+    server: ApiServer, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, store = optuna(tmp_path / "sweep"), tmp_path / "objects"
+    assert main(["argo", "submit", "--sweep-config", config, "--store", str(store), "--shards", "5", *words]) == 77
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].startswith("error: --shards 5: Optuna learns from every result, so that one pod computes")
+    assert not store.exists()
+    assert main(["sweep", "plan", "--config", config, "--store", str(store), "--id-file", str(tmp_path / "id")]) == 0
+    sweep = (tmp_path / "id").read_text().strip()
+    assert main(["argo", "submit", "--sweep", sweep, "--store", str(store), "--shards", "5", *words]) == 77
+    assert "--shards 5: Optuna learns" in capsys.readouterr().err
+    assert server.requests == []
+
+
 def test_a_sweep_that_was_never_planned_is_not_submitted(
     server: ApiServer, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -363,6 +431,77 @@ def test_a_sweep_that_was_never_planned_is_not_submitted(
     assert f"holds no sweep {SWEEP}" in capsys.readouterr().err
     assert server.requests == []
     assert main(["argo", "submit", "--sweep", "../x", "--store", str(tmp_path), *words]) == 77
+
+
+def test_whoever_stops_watching_is_told_that_the_sweep_goes_on(
+    server: ApiServer, cluster: Cluster, settings: ArgoSettings, words: list[str]
+) -> None:
+    submit(cluster, settings, SWEEP, 4)
+    server.advance(NAMESPACE, NAME, phase="Running", progress="1/5")
+    command = [sys.executable, "-m", "trading_runtime", "argo", "status", "--sweep", SWEEP, "--watch", *words]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(600):
+            if server.is_watched():
+                break
+            time.sleep(0.05)  # until it watches; it has no other way to say so
+        watching.send_signal(signal.SIGINT)
+        told, error = watching.communicate(timeout=30)
+    finally:
+        watching.kill()
+    assert (watching.returncode, told) == (130, f"{NAME}: Running, 1/5 pods\n")
+    assert error.splitlines()[0] == f"{NAME} goes on without being watched"
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("status --settings none.yaml", 77, "none.yaml: there is no such file: --settings names the settings of the"),
+        ("submit --sweep-config none.json", 77, "none.json: there is no such file: --sweep-config names a sweep's"),
+        ("submit --sweep-config . --shards 2", 77, "is a folder"),
+        ("submit --sweep 0123456789ABCDEF", 77, "is no id of a sweep: 16 of 0-9 and a-f"),
+        ("submit --sweep-config a.json --shards 0", 2, "must be a whole number from 1 to 500, not '0'"),
+        ("submit --sweep-config a.json --shards 501", 2, "must be a whole number from 1 to 500, not '501'"),
+        ("submit --sweep-config a.json --shards " + "9" * 5000, 2, "must be a whole number from 1 to 500"),
+        ("submit --sweep-config a.json --sweep b", 2, "not allowed with"),
+        ("submit --sweep-config a.json --dry-run client", 2, "--dry-run must be one of server, not 'client'"),
+        ("submit --watch", 2, "one of the arguments --sweep-config --sweep is required"),
+        ("submit --sweep 0123456789abcdef --store s4://x", 77, "no object store begins with s4://"),
+        ("submit --sweep 0123456789abcdef --kubeconfig none", 77, "there is no file none; name a kubeconfig"),
+        ("submit --sweep 0123456789abcdef --context other", 77, "no cluster can be reached"),
+        ("submit --sweep 0123456789abcdef --set sweep.shrads=3", 77, "did you mean 'shards'?"),
+        ("submit --sweep 0123456789abcdef --set sweep", 77, "write --set section.key=value"),
+        ("status --watch", 77, "--watch follows one sweep: name it by --sweep"),
+        ("status --sweep ffffffffffffffff", 77, "has no run of sweep ffffffffffffffff: `argo submit` it"),
+        ("statu", 2, "did you mean status?"),
+        ("fetch-results", 2, "needs --sweep"),
+        ("fetch-results --sweep x", 77, "is no id of a sweep"),
+        ("lint none.yaml", 77, "none.yaml: there is no such file or folder"),
+        ("render --schedules-as none.json", 77, "none.json: cannot be read"),
+        ("check-source --repository git@github.com:x/y.git --commit main", 77, "is no https://host/owner/name.git"),
+    ],
+)
+def test_wrong_words_are_answered_in_one_line_and_start_nothing(
+    line: str,
+    code: int,
+    said: str,
+    server: ApiServer,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = [] if "--settings" in line or line.startswith("check-source") else words
+    assert main(["argo", *line.split(), *more]) == code
+    told = [one for one in capsys.readouterr().err.splitlines() if not one.startswith("note: ")]
+    assert len(told) == 1
+    assert told[0].startswith("error: ")
+    assert said in told[0]
+    assert len(told[0]) < 400
+    assert server.workflows == {}
+    assert list(tmp_path.iterdir()) == [tmp_path / "kubeconfig"], "nothing was written"
 
 
 def test_status_shows_every_sweep_and_ends_with_three_for_one_that_failed(
@@ -382,46 +521,3 @@ def test_status_shows_every_sweep_and_ends_with_three_for_one_that_failed(
     assert main(["argo", "status", "--sweep", "f" * 16, "--json", *words]) == 0
     assert json.loads(capsys.readouterr().out)[0]["phase"] == "Pending"
     assert main(["argo", "status", "--sweep", "e" * 16, *words]) == 77
-
-
-# --- results
-
-
-def gathered(folder: Path, sweep: str = SWEEP, **counts: int) -> str:
-    store = open_objects(str(folder))
-    told = {"sweep_id": sweep, "root_digest": "d" * 64, "counts": {"planned": 2, "done": 2, **counts}}
-    store.put(f"sweeps/{SWEEP}/results/sweep.json", json.dumps(told).encode())
-    store.put(f"sweeps/{SWEEP}/results/cells.parquet", b"PAR1" * 100)
-    store.put(f"sweeps/{SWEEP}/results/sweep.html", b"<html>")
-    return str(folder)
-
-
-def test_results_are_copied_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    address, folder = gathered(tmp_path / "objects", missing=1), tmp_path / "results"
-    asking = ["argo", "fetch-results", "--sweep", SWEEP, "--store", address, "--folder", str(folder)]
-    assert main(asking) == 0
-    told = capsys.readouterr().out
-    assert "3 file(s)" in told
-    assert "3 of them new" in told
-    assert "incomplete: 1 missing" in told
-    assert (folder / "cells.parquet").read_bytes() == b"PAR1" * 100
-    (folder / "cells.parquet").write_bytes(b"PAR2" * 100)
-    assert main(asking) == 0
-    assert "1 of them new" in capsys.readouterr().out
-    assert (folder / "cells.parquet").read_bytes() == b"PAR1" * 100
-
-
-def test_a_sweep_that_was_not_gathered_has_no_results(tmp_path: Path) -> None:
-    store = open_objects(str(tmp_path / "objects"))
-    with pytest.raises(DataError, match="was the sweep gathered"):
-        fetch_results(store, SWEEP, tmp_path / "results")
-    assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"sweep_id": "other"}'])
-def test_results_of_another_sweep_or_damaged_ones_are_refused(content: bytes, tmp_path: Path) -> None:
-    store = open_objects(str(tmp_path / "objects"))
-    store.put(f"sweeps/{SWEEP}/results/sweep.json", content)
-    with pytest.raises(DataError, match="gather the sweep again"):
-        fetch_results(store, SWEEP, tmp_path / "results")
-    assert not (tmp_path / "results").exists()

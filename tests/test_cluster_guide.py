@@ -212,7 +212,7 @@ def script_commands() -> list[str]:
         for call in calls:
             words = re.split(r" (?:2?>|\||\|\|) ", call)[0].removesuffix(')"')
             words = words.replace('"${settings[@]}"', "--settings argo/settings.yaml --set key=value")
-            words = words.replace('"$shard"', "1")
+            words = words.replace('"${again[@]}"', "--again").replace('"$shard"', "1")
             found.append(re.sub(r'"\$\([^)]*\)"|"[^"]*\$[^"]*"', "0123456789abcdef", words))
     return sorted(set(found))
 

@@ -160,6 +160,9 @@ def wrong_names(name: str, workflow: Workflow) -> Iterator[str]:
         for path in re.findall(r"(?<![\w./-])((?:scripts|\.ci|examples|argo|\.devcontainer)/[\w./-]+)", script):
             if not (ROOT / path.rstrip("/.")).exists():
                 yield f"job {job_name} names {path}, which is not there"
+        for words in re.findall(r"(?m)^\s*scripts/deploy-argo (.*)$", script):
+            if not re.fullmatch(r'(apply|smoke) "\$SPACE" "\$IMAGE"', words):
+                yield f"job {job_name} calls scripts/deploy-argo {words}, which it does not take"
         for target in re.findall(r"(?m)^\s*make (\w+)", script):
             if target not in targets:
                 yield f"job {job_name} makes {target}, which is no target"
@@ -272,6 +275,11 @@ MISTAKES: list[tuple[str, Callable[[Workflow], None], str]] = [
     ("tests.yaml", run_step("if true; then"), "syntax error"),
     ("tests.yaml", run_step("scripts/deploy-agro apply"), "which is not there"),
     ("tests.yaml", run_step("make tset"), "makes tset"),
+    (
+        "deploy_argo_template.yaml",
+        run_step('scripts/deploy-argo "$SPACE" "$IMAGE"'),
+        "which it does not take",
+    ),
     ("e2e-cluster.yaml", put("on", "push", "paths", value=["agro/**"]), "waits for agro/**"),
     ("tests.yaml", run_step("docker run --rm alpine:3"), "pulls alpine:3"),
     ("tests.yaml", put("jobs", "tests", "container", value="python:3.11"), "runs python:3.11"),

@@ -1,13 +1,13 @@
 """A second look at the cluster side: mistakes of an operator, of a settings file, of a kubeconfig, of a second try."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from argo_manifests import SETTINGS, Document, check, documents, parsed, template
-from argo_server import ApiServer, api_server
+from argo_server import NAMESPACE, ApiServer
 
 from trading_runtime.argo.client import Cluster, open_cluster
 from trading_runtime.argo.lint.run import lint
@@ -17,13 +17,13 @@ from trading_runtime.argo.submit import submit
 from trading_runtime.cli.main import main
 from trading_runtime.core.errors import ConfigurationError, TemporaryError
 
+pytest_plugins = ["argo_fixtures"]  # its fixtures: server, cluster, settings, words
 LIVE = "workflowtemplate-live-cycle.yaml"
 SWEEP = "workflowtemplate-backtest.yaml"
 BUILD = "workflowtemplate-build-push-ghcr.yaml"
 CRON = "cronworkflow-live-cycle.yaml"
 SWEEP_ID = "0123456789abcdef"
 NAME = f"backtest-{SWEEP_ID}"
-NAMESPACE = "trading-research"
 TOKEN = "stolen" + "token"
 
 Documents = dict[str, Document]
@@ -464,22 +464,6 @@ def test_a_workflow_that_says_nothing_ends_and_is_swept_up() -> None:
 
 
 # --- the API server
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with api_server() as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(server: ApiServer, tmp_path: Path) -> Cluster:
-    return open_cluster(NAMESPACE, kubeconfig=server.kubeconfig(tmp_path), environment={}, wait=lambda seconds: None)
-
-
-@pytest.fixture(scope="module")
-def settings() -> ArgoSettings:
-    return load_argo_settings(SETTINGS)
 
 
 def test_a_run_whose_forerunner_was_swept_up_is_not_started_beside(

@@ -23,7 +23,8 @@ ATTEMPTS_MAX = 4
 WAIT_SECONDS_FIRST = 1.0
 WATCH_SECONDS = 60
 _TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
-_NOT_NOW = frozenset({408, 429, 500, 502, 503, 504})
+# 409 where it does not say that a name is taken: somebody changed something (a quota, say) at the same moment.
+_NOT_NOW = frozenset({408, 409, 429, 500, 502, 503, 504})
 _GONE = 410
 _CONFLICT = 409
 _NOT_FOUND = 404
@@ -52,6 +53,8 @@ def open_cluster(
     from yaml import YAMLError
 
     environment = os.environ if environment is None else environment
+    if kubeconfig is not None and not kubeconfig.is_file():
+        raise _unreachable(f"there is no file {kubeconfig}")
     settings = client.Configuration()
     loading: Any = config  # has no types
     named = str(kubeconfig) if kubeconfig is not None else environment.get("KUBECONFIG") or None
@@ -102,29 +105,41 @@ class Cluster:
         found: Workflow | None = self._ask(
             f"workflow {name}",
             lambda: self._api.get_namespaced_custom_object(*self._place, name, _request_timeout=_TIMEOUT_SECONDS),
-            missing=None,
+            none_for=_NOT_FOUND,
         )
         return found
 
     def workflows(self, labels: str) -> list[Workflow]:
-        """Return the workflows with these labels by name, however many pages they come in."""
-        found: list[Workflow] = []
-        following = ""
-        while True:
-            page = self._ask(
-                "the list of workflows",
-                lambda following=following: self._api.list_namespaced_custom_object(  # type: ignore[misc]
-                    *self._place,
-                    label_selector=labels,
-                    limit=500,
-                    _continue=following,
-                    _request_timeout=_TIMEOUT_SECONDS,
-                ),
-            )
-            found += page.get("items") or []
-            following = (page.get("metadata") or {}).get("continue") or ""
-            if not following:
-                return sorted(found, key=lambda one: str(one["metadata"]["name"]))
+        """Return the workflows with these labels by name, however many pages they come in. A list that the server
+        forgets half-way is read anew.
+        """
+        for _ in range(ATTEMPTS_MAX):
+            found: list[Workflow] = []
+            page = self._page(labels, "")
+            while page is not None:
+                found += page.get("items") or []
+                following = (page.get("metadata") or {}).get("continue") or ""
+                if not following:
+                    return sorted(found, key=lambda one: str(one["metadata"]["name"]))
+                page = self._page(labels, following)
+        raise TemporaryError(
+            f"{self._host}: the API server forgot the list of workflows half-way, {ATTEMPTS_MAX} times; try again"
+        )
+
+    def _page(self, labels: str, following: str) -> dict[str, Any] | None:
+        """Return a part of a list, None when the server has forgotten what comes next."""
+        page: dict[str, Any] | None = self._ask(
+            "the list of workflows",
+            lambda: self._api.list_namespaced_custom_object(
+                *self._place,
+                label_selector=labels,
+                limit=500,
+                _continue=following,
+                _request_timeout=_TIMEOUT_SECONDS,
+            ),
+            none_for=_GONE,
+        )
+        return page
 
     def follow(self, name: str) -> Iterator[Workflow]:
         """Yield a workflow now and after every change, for ever. Raises ConfigurationError when it is gone; an
@@ -183,8 +198,8 @@ class Cluster:
     def _place(self) -> tuple[str, str, str, str]:
         return GROUP, VERSION, self.namespace, PLURAL
 
-    def _ask(self, what: str, request: Callable[[], Any], **when: Any) -> Any:
-        """Return the answer of the API server; ``missing`` is returned for what it does not have."""
+    def _ask(self, what: str, request: Callable[[], Any], *, none_for: int | None = None) -> Any:
+        """Return the answer of the API server, an object; None when its status is ``none_for``."""
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -193,17 +208,21 @@ class Cluster:
             if attempt:
                 self._wait(WAIT_SECONDS_FIRST * 2 ** (attempt - 1))
             try:
-                return request()
+                answer = request()
             except ApiException as error:
-                if error.status == _CONFLICT:
+                if error.status == none_for:
+                    return None
+                if error.status == _CONFLICT and _status(error).get("reason") == "AlreadyExists":
                     raise AlreadyThere from None
-                if error.status == _NOT_FOUND and "missing" in when:
-                    return when["missing"]
                 if error.status not in _NOT_NOW:
                     raise self._refused(what, error) from None
                 problem = f"answered {error.status}"
             except (HTTPError, OSError) as error:
                 problem = f"did not answer ({type(error).__name__})"
+            else:
+                if not isinstance(answer, dict):  # a proxy, a login page
+                    raise ConfigurationError(f"{self._host}: {what}: that is no API server of Kubernetes")
+                return answer
         raise TemporaryError(f"{self._host}: {what}: the API server {problem}, {ATTEMPTS_MAX} times; try again")
 
     def _refused(self, what: str, error: Any) -> ConfigurationError:
@@ -233,13 +252,18 @@ class _Interrupted(Exception):
     """A watch that ended before its time."""
 
 
+def _status(error: Any) -> dict[str, Any]:
+    """Return the Status object of a refusal; an empty one when there is none."""
+    try:
+        status = json.loads(error.body or "{}")
+    except ValueError:
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
 def _told(error: Any) -> str:
     """Return what the API server says, in one line."""
-    try:
-        message = json.loads(error.body or "{}").get("message")
-    except (ValueError, AttributeError):
-        message = None
-    return " ".join(str(message or error.reason or "no reason given").split())[:400]
+    return " ".join(str(_status(error).get("message") or error.reason or "no reason given").split())[:400]
 
 
 def _advice(status: int) -> str:

@@ -15,11 +15,10 @@ from trading_runtime.argo.pods import (
     TOKEN_FOLDER,
     Pod,
     command_template,
-    labels,
-    pod_security,
     resources,
     retry_of_pure_work,
     secret_mount,
+    workflow_template,
 )
 from trading_runtime.argo.settings import ArgoSettings, SizeSettings
 
@@ -36,22 +35,19 @@ _COMMIT = "{{inputs.parameters.commit}}"
 def build_image(settings: ArgoSettings) -> WorkflowTemplate:
     """Return the WorkflowTemplate: check the commit, then build and push the image it names."""
     forbid_unknown_fields()
-    from hera.workflows import DAG, Parameter, Task, WorkflowTemplate, models
+    from hera.workflows import DAG, Parameter, Task
 
     build = settings.build
-    with WorkflowTemplate(
-        name=build.name,
+    with workflow_template(
+        settings,
+        build.name,
         namespace=settings.namespaces.build,
-        labels=labels("build"),
+        component="build",
+        priority="research",
+        deadline_seconds=build.pod_seconds * 2,
         entrypoint=build.name,
         arguments=[Parameter(name="commit", description="the exact commit: 40 hexadecimal digits")],
         service_account_name=SERVICE_ACCOUNT,
-        security_context=pod_security(),
-        pod_metadata=models.Metadata(labels=labels("build")),
-        pod_priority_class_name=f"{settings.priority_prefix}-research",
-        active_deadline_seconds=build.pod_seconds * 2,
-        pod_gc=models.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
-        ttl_strategy=models.TTLStrategy(seconds_after_success=86_400, seconds_after_failure=604_800),
     ) as workflow:
         check = command_template(
             settings,
@@ -133,5 +129,6 @@ def _push_template(settings: ArgoSettings) -> Container:
         inputs=[Parameter(name="commit")],
         # The name and digest of what was pushed, as BuildKit tells it.
         outputs=[Parameter(name="metadata", value_from=models.ValueFrom(path=metadata_file))],
-        retry_strategy=retry_of_pure_work(2),
+        # BuildKit ends with 1 after everything, a registry that did not answer included.
+        retry_strategy=retry_of_pure_work(2, expression=None),
     )

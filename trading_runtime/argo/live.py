@@ -17,10 +17,10 @@ from trading_runtime.argo.pods import (
     config_map_mount,
     google_mounts,
     labels,
-    pod_security,
     retry_of_nothing_sent,
     secret_mount,
     secret_variable,
+    workflow_template,
 )
 from trading_runtime.argo.settings import ArgoSettings, LookSettings, SizeSettings
 
@@ -40,25 +40,22 @@ _CONFIG = ["--config", f"{SETTINGS_FOLDER}/{SETTINGS_FILE}"]
 def build_live(settings: ArgoSettings) -> WorkflowTemplate:
     """Return the WorkflowTemplate of one cycle."""
     forbid_unknown_fields()
-    from hera.workflows import WorkflowTemplate, models
+    from hera.workflows import models
 
     live = settings.live
-    with WorkflowTemplate(
-        name=live.name,
+    with workflow_template(
+        settings,
+        live.name,
         namespace=settings.namespaces.live,
-        labels=labels("live-cycle"),
+        component="live-cycle",
+        priority="live",
+        deadline_seconds=live.workflow_seconds,
         entrypoint="cycle",
         on_exit=NOTIFY,
         service_account_name=LIVE_ACCOUNT,
-        security_context=pod_security(),
-        pod_metadata=models.Metadata(labels=labels("live-cycle")),
-        pod_priority_class_name=f"{settings.priority_prefix}-live",
-        active_deadline_seconds=live.workflow_seconds,
         # A second line only, kept in the controller's memory; the first is the lease in the store.
         synchronization=models.Synchronization(mutexes=[models.Mutex(name=f"cycle-{live.account}")]),
         pod_disruption_budget=models.PodDisruptionBudgetSpec(min_available=models.IntOrString(_NEVER_EVICTED)),
-        pod_gc=models.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
-        ttl_strategy=models.TTLStrategy(seconds_after_success=86_400, seconds_after_failure=604_800),
     ) as workflow:
         mounts, variables = _exchange_mounts(settings)
         command_template(
@@ -97,23 +94,18 @@ def build_live_cron(settings: ArgoSettings) -> CronWorkflow:
 def build_look(settings: ArgoSettings, verb: str) -> WorkflowTemplate:
     """Return the WorkflowTemplate of ``watch`` or ``reconcile``."""
     forbid_unknown_fields()
-    from hera.workflows import WorkflowTemplate, models
-
     look: LookSettings = getattr(settings, verb)
     # What compares with the exchange needs its keys and the identity that may use them; what watches must not.
     account = LIVE_ACCOUNT if verb == "reconcile" else WATCH_ACCOUNT
-    with WorkflowTemplate(
-        name=look.name,
+    with workflow_template(
+        settings,
+        look.name,
         namespace=settings.namespaces.live,
-        labels=labels(verb),
+        component=verb,
+        priority="live",
+        deadline_seconds=look.pod_seconds * 2,
         entrypoint=verb,
         service_account_name=account,
-        security_context=pod_security(),
-        pod_metadata=models.Metadata(labels=labels(verb)),
-        pod_priority_class_name=f"{settings.priority_prefix}-live",
-        active_deadline_seconds=look.pod_seconds * 2,
-        pod_gc=models.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
-        ttl_strategy=models.TTLStrategy(seconds_after_success=86_400, seconds_after_failure=604_800),
     ) as workflow:
         if verb == "watch":
             command_template(settings, _watch_pod(settings, verb, look.pod_seconds, look.size))

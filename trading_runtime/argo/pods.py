@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trading_runtime.argo.settings import ArgoSettings, GoogleSettings, SizeSettings
+from trading_runtime.core.errors import EXIT_TEMPORARY
 
 if TYPE_CHECKING:
-    from hera.workflows import Container, Parameter, models
+    from hera.workflows import Container, Parameter, WorkflowTemplate, models
 
 COMMAND = "trading-runtime"
 USER_ID = 10_001  # USER of the Dockerfile
@@ -27,8 +28,16 @@ GOOGLE_FOLDER = "/var/run/secrets/google"
 GOOGLE_TOKEN_SECONDS = 3_600
 PART_OF = "trading-runtime"
 # The one retry that may stand over anything that sends orders: the command's own word that nothing was sent.
-SAFE_RETRY = "asInt(lastRetry.exitCode) == 75"
-_USEFUL_RETRY = "asInt(lastRetry.exitCode) != 3 && asInt(lastRetry.exitCode) != 77"
+SAFE_RETRY = f"asInt(lastRetry.exitCode) == {EXIT_TEMPORARY}"
+# What may heal of pure work: the command's own word for it, and whatever is not the command's word. lastRetry.exitCode
+# is a text: the code of the main container, or "-1" where none is known, of a pod that was deleted (status Error) or
+# whose node was lost or shut down (Failed). 0 of a pod that did not succeed: the command ended well, what Argo does
+# after it did not. 64 and 65 are those of Argo's executor; from 128 on the command was killed, or never started. Every
+# other code is the command's: wrong words, a finding, configuration, a defect. Another attempt would only repeat it.
+# (argo-workflows, workflow/controller/operator.go: buildRetryStrategyLocalScope, inferFailedReason.)
+USEFUL_RETRY = " || ".join(
+    f"asInt(lastRetry.exitCode) {codes}" for codes in ("<= 0", "== 64", "== 65", f"== {EXIT_TEMPORARY}", ">= 128")
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,36 @@ class Pod:
     outputs: Sequence[Parameter] = ()
     retry: models.RetryStrategy | None = None
     grace_seconds: int | None = None
+
+
+def workflow_template(
+    settings: ArgoSettings,
+    name: str,
+    *,
+    namespace: str,
+    component: str,
+    priority: str,
+    deadline_seconds: int,
+    kept_seconds: int = 86_400,
+    **fields: Any,
+) -> WorkflowTemplate:
+    """Return a WorkflowTemplate with what all of them have: labels, user, priority, an end, and when it is swept up.
+    ``kept_seconds`` is how long a run that succeeded is kept, one that failed is for a week; ``fields`` are hera's.
+    """
+    from hera.workflows import WorkflowTemplate, models
+
+    return WorkflowTemplate(
+        name=name,
+        namespace=namespace,
+        labels=labels(component),
+        security_context=pod_security(),
+        pod_metadata=models.Metadata(labels=labels(component)),
+        pod_priority_class_name=f"{settings.priority_prefix}-{priority}",
+        active_deadline_seconds=deadline_seconds,
+        pod_gc=models.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
+        ttl_strategy=models.TTLStrategy(seconds_after_success=kept_seconds, seconds_after_failure=604_800),
+        **fields,
+    )
 
 
 def command_template(settings: ArgoSettings, pod: Pod) -> Container:
@@ -136,16 +175,16 @@ def retry_of_nothing_sent() -> models.RetryStrategy:
     )
 
 
-def retry_of_pure_work(limit: int) -> models.RetryStrategy:
-    """Return the retry of work that writes each result once: whatever happened, doing it again is safe. After a finding
-    (3) or a wrong configuration (77) it is useless.
+def retry_of_pure_work(limit: int, expression: str | None = USEFUL_RETRY) -> models.RetryStrategy:
+    """Return the retry of work that writes each result once: whatever happened, doing it again is safe; ``expression``
+    says when it is useful. None: always, for a program whose exit codes do not tell.
     """
     from hera.workflows import models
 
     return models.RetryStrategy(
         limit=models.IntOrString(limit),
         retry_policy="Always",
-        expression=_USEFUL_RETRY,
+        expression=expression,
         backoff=models.Backoff(duration="15s", factor=models.IntOrString(2), max_duration="10m"),
     )
 

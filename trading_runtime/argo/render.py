@@ -6,25 +6,33 @@ differs on a kind of cluster. One document a file.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from trading_runtime.argo.access import Document
 from trading_runtime.argo.settings import SETTINGS_NAME, ArgoSettings
-from trading_runtime.core.errors import OutputError
+from trading_runtime.core.errors import ConfigurationError, OutputError
 
 _HEADER = "# Generated from {source} by `trading-runtime argo render`: edit that file, not this one.\n"
 _KUSTOMIZATION = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+# Whether a CronWorkflow is suspended, by its namespace and name.
+Suspended = Mapping[tuple[str, str], bool]
 
 
-def render(settings: ArgoSettings, folder: Path) -> dict[str, str]:
+def render(settings: ArgoSettings, folder: Path, suspended: Suspended | None = None) -> dict[str, str]:
     """Return the text of every manifest by its path, relative to the output folder. ``folder`` is that of the settings
-    file. Raises ConfigurationError for a cycle's configuration that is wrong.
+    file; CronWorkflows among ``suspended`` are as said there, whatever the settings say. Raises ConfigurationError for
+    a cycle's configuration that is wrong.
     """
     from trading_runtime.argo.cluster import base_objects, overlay_patches
 
     texts: dict[str, str] = {}
     workflows = {_file_name(document): document for document in workflow_documents(settings)}
+    for document in workflows.values():
+        place = document["metadata"]["namespace"], document["metadata"]["name"]
+        if document["kind"] == "CronWorkflow" and suspended and place in suspended:
+            document["spec"]["suspend"] = suspended[place]
     _add_folder(texts, "", workflows, {"resources": sorted(workflows)})
     base = {_file_name(document): document for document in base_objects(settings, folder)}
     _add_folder(texts, "base/", base, {"resources": sorted(base)})
@@ -45,6 +53,36 @@ def workflow_documents(settings: ArgoSettings) -> list[Document]:
     for verb in ("watch", "reconcile"):
         built += [build_look(settings, verb), build_look_cron(settings, verb)]
     return [workflow.to_dict() for workflow in built]
+
+
+def read_suspended(path: Path) -> dict[tuple[str, str], bool]:
+    """Return which CronWorkflows of a cluster are suspended, from what ``kubectl get cronworkflows --output json``
+    prints. Raises ConfigurationError for anything else: taken for "no schedule", it would stop one that trades.
+    """
+    try:
+        told = json.loads(path.read_bytes())
+        if told["kind"] != "List" and told["kind"] != "CronWorkflowList":
+            raise ValueError
+        found = {}
+        for item in told["items"]:
+            is_suspended = item["spec"].get("suspend") or False  # Argo's default
+            if item["kind"] != "CronWorkflow" or not isinstance(is_suspended, bool):
+                raise ValueError
+            found[str(item["metadata"]["namespace"]), str(item["metadata"]["name"])] = is_suspended
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ConfigurationError(
+            f"{path}: is not what `kubectl get cronworkflows --namespace NAMESPACE --output json` prints"
+        ) from None
+    return found
+
+
+def forgotten(settings: ArgoSettings, suspended: Suspended) -> list[tuple[str, str]]:
+    """Return the schedules that run on the cluster and that the settings have no longer, by namespace and name."""
+    names = {settings.live.name, settings.watch.name, settings.reconcile.name}
+    known = {(settings.namespaces.live, name) for name in names}
+    return sorted(place for place, is_suspended in suspended.items() if not is_suspended and place not in known)
 
 
 def differences(texts: Mapping[str, str], folder: Path) -> list[str]:

@@ -21,6 +21,7 @@ from trading_runtime.config.files import read_tree
 from trading_runtime.config.layers import Layers
 from trading_runtime.config.schema import Section
 from trading_runtime.core.errors import ConfigurationError
+from trading_runtime.sweep.shards import SHARDS_MAX
 
 SETTINGS_NAME = "settings.yaml"
 # The name of a run is that of its CronWorkflow, "-" and ten digits; Argo allows 52 for a CronWorkflow (its validation).
@@ -32,7 +33,8 @@ _SWEEP_TEMPLATES = ("plan", "shard", "gather", "planned")
 _BUILD_TEMPLATES = ("check-source", "push")
 # Set from sweep.store.secret: given twice, nobody could say which one counts.
 _OWN_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID_FILE", "AWS_SECRET_ACCESS_KEY_FILE")
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+# Each alone says where the store is.
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 # What Argo's own containers ask for beside ours, by the executor's sizes of the controllers' ConfigMap.
 _EXECUTOR_CPU, _EXECUTOR_MEMORY = 0.05, 256 * 2**20
 _SCALES = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
@@ -165,7 +167,7 @@ class SweepSettings(Section, frozen=True, kw_only=True):
         str | None,
         Meta(description="a sweep's configuration inside the image, planned when nobody names another one"),
     ] = None
-    shards: Annotated[int, Meta(ge=1, le=500)] = 4
+    shards: Annotated[int, Meta(ge=1, le=SHARDS_MAX)] = 4
     workers: Annotated[int, Meta(ge=1, le=64, description="processes of one shard")] = 1
     parallelism: Annotated[int, Meta(ge=1, le=500, description="pods of one sweep at once")] = 4
     plan_seconds: Seconds = 1_800
@@ -241,6 +243,11 @@ def load_argo_settings(path: Path, overrides: Sequence[str] = ()) -> ArgoSetting
     what is missing, unknown, malformed or contradictory. The environment plays no part: manifests are the same
     anywhere.
     """
+    if not path.exists():
+        raise ConfigurationError(
+            f"{path}: there is no such file: --settings names the settings of the manifests, argo/settings.yaml of the "
+            "project's folder"
+        )
     layers = Layers(read_tree(path), ArgoSettings)
     for text in overrides:
         layers.apply_override(text)
@@ -313,7 +320,7 @@ def _check_network(settings: ArgoSettings) -> None:
                 "network.api_server",
                 f"must name the API server's address with {key} 443: anywhere on 443 is every private address as well",
             )
-    for name in _ENDPOINTS:
+    for name in ENDPOINTS:
         address = settings.sweep.store.variables.get(name)
         if address is None:
             continue

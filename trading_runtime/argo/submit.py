@@ -14,7 +14,7 @@ from trading_runtime.argo.client import AlreadyThere, Cluster, Workflow
 from trading_runtime.argo.pods import PART_OF, labels
 from trading_runtime.argo.settings import ArgoSettings
 from trading_runtime.argo.sweep import COMPONENT, PLANNED_ENTRYPOINT
-from trading_runtime.core.errors import ConfigurationError
+from trading_runtime.core.errors import ConfigurationError, TemporaryError
 
 SWEEP_LABEL = f"{PART_OF}/sweep"
 SHARDS_LABEL = f"{PART_OF}/shards"
@@ -126,9 +126,7 @@ def submit(
     except AlreadyThere:  # by somebody else meanwhile, or by this very call, whose answer was lost
         there = cluster.get(name)
         if there is None:
-            raise ConfigurationError(
-                f"{name} was there and is gone: somebody deletes workflows; submit again"
-            ) from None
+            raise TemporaryError(f"{name} was there and is gone: somebody deletes workflows; submit again") from None
         return Submitted(progress_of(there), False)
 
 

@@ -15,10 +15,9 @@ from trading_runtime.argo.pods import (
     Pod,
     command_template,
     google_mounts,
-    labels,
-    pod_security,
     retry_of_pure_work,
     secret_mount,
+    workflow_template,
 )
 from trading_runtime.argo.settings import ArgoSettings
 
@@ -37,7 +36,7 @@ _AFTER_SHARDS = "shards.Succeeded || shards.Skipped || shards.Failed || shards.E
 def build_sweep(settings: ArgoSettings) -> WorkflowTemplate:
     """Return the WorkflowTemplate that plans, fans out and gathers."""
     forbid_unknown_fields()
-    from hera.workflows import DAG, Parameter, Task, WorkflowTemplate, models
+    from hera.workflows import DAG, Parameter, Task, models
 
     sweep = settings.sweep
     store = sweep.store
@@ -61,10 +60,14 @@ def build_sweep(settings: ArgoSettings) -> WorkflowTemplate:
             **more,  # type: ignore[arg-type]
         )
 
-    with WorkflowTemplate(
-        name=sweep.name,
+    with workflow_template(
+        settings,
+        sweep.name,
         namespace=settings.namespaces.research,
-        labels=labels(COMPONENT),
+        component=COMPONENT,
+        priority="research",
+        deadline_seconds=sweep.workflow_seconds,
+        kept_seconds=604_800,
         entrypoint=sweep.name,
         arguments=[
             Parameter(name="sweep", value="", description="id of a sweep that is planned (entrypoint planned)"),
@@ -76,13 +79,7 @@ def build_sweep(settings: ArgoSettings) -> WorkflowTemplate:
             Parameter(name="shards", value=str(sweep.shards), description="pods the cells are shared among, 1 to 500"),
         ],
         service_account_name=SERVICE_ACCOUNT,
-        security_context=pod_security(),
-        pod_metadata=models.Metadata(labels=labels(COMPONENT)),
-        pod_priority_class_name=f"{settings.priority_prefix}-research",
         parallelism=sweep.parallelism,
-        active_deadline_seconds=sweep.workflow_seconds,
-        pod_gc=models.PodGC(strategy="OnPodSuccess", delete_delay_duration="600s"),
-        ttl_strategy=models.TTLStrategy(seconds_after_success=604_800, seconds_after_failure=604_800),
     ) as workflow:
         plan = command_template(
             settings,

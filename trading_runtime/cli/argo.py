@@ -29,7 +29,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "render and check the manifests of a cluster, send sweeps to it and follow them",
         "argo render",
         "argo lint",
-        "argo submit --sweep-config sweep.json --watch",
+        "argo submit --sweep-config examples/sweep/sma_cross.json --watch",
         "argo status",
     )
     verbs = group.add_subparsers(dest="argo_verb", metavar="VERB", required=True)
@@ -43,6 +43,11 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_argo_settings(parser)
     parser.add_argument("--folder", metavar="DIR", help="where to write them (the folder of the settings file)")
+    parser.add_argument(
+        "--schedules-as",
+        metavar="FILE",
+        help="leave schedules suspended or not as FILE says: kubectl get cronworkflows --output json",
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 3 when a manifest differs")
     parser.set_defaults(handler=_render)
     parser = add_verb(
@@ -88,12 +93,13 @@ def refusal(words: Sequence[str]) -> str | None:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    from trading_runtime.argo.render import differences, render, write_manifests
+    from trading_runtime.argo.render import differences, forgotten, read_suspended, render, write_manifests
     from trading_runtime.argo.settings import load_argo_settings
 
     path = Path(arguments.settings)
     settings = load_argo_settings(path, arguments.set)
-    texts = render(settings, path.parent)
+    suspended = None if arguments.schedules_as is None else read_suspended(Path(arguments.schedules_as))
+    texts = render(settings, path.parent, suspended)
     folder = Path(arguments.folder) if arguments.folder else path.parent
     changed = differences(texts, folder)
     if arguments.check:
@@ -105,6 +111,8 @@ def _render(arguments: argparse.Namespace) -> int:
         print(f"{len(texts)} manifests are what {path} renders to")
         return EXIT_DONE
     write_manifests(texts, folder)
+    for namespace, name in forgotten(settings, suspended or {}):
+        print(f"note: schedule {namespace}/{name} runs on: the settings have it no longer; delete it", file=sys.stderr)
     print(f"{len(texts)} manifests in {folder}, {len(changed)} of them changed")
     return EXIT_DONE
 

@@ -9,23 +9,25 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trading_runtime.cli.arguments import Subparsers, add_verb, print_json, table
 from trading_runtime.core.errors import EXIT_DONE, EXIT_FINDING, ConfigurationError, TradingRuntimeError
+from trading_runtime.sweep.shards import SHARDS_MAX
 
 if TYPE_CHECKING:
     from trading_runtime.argo.client import Cluster
     from trading_runtime.argo.settings import ArgoSettings
-    from trading_runtime.argo.shards import Sizing
     from trading_runtime.argo.submit import Progress
+    from trading_runtime.sweep.shards import Sizing
 
 _SETTINGS_DEFAULT = "argo/settings.yaml"
 _RESULTS_DEFAULT = "results/sweeps"
+DRY_STORE = "memory://dry-run"
 
 
 def add_cluster_verbs(verbs: Subparsers) -> None:
@@ -34,20 +36,23 @@ def add_cluster_verbs(verbs: Subparsers) -> None:
         verbs,
         "submit",
         "run a sweep on the cluster; submitting it twice is one sweep",
-        "argo submit --sweep-config sweep.json",
-        "argo submit --sweep-config sweep.json --watch",
-        "argo submit --sweep 0123456789abcdef --shards 16 --dry-run server",
+        "argo submit --sweep-config examples/sweep/sma_cross.json --dry-run server",
+        "argo submit --sweep-config examples/sweep/sma_cross.json --watch",
+        "argo submit --sweep 0123456789abcdef --shards 16",
+        "argo submit --sweep 0123456789abcdef --again",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--sweep-config", metavar="FILE", help="a sweep's configuration: it is planned into the store first"
     )
     what.add_argument("--sweep", metavar="ID", help="a sweep that is planned already")
-    parser.add_argument("--shards", type=_count, metavar="N", help="pods (as many as give each about ten minutes)")
+    parser.add_argument(
+        "--shards", type=_count, metavar="N", help="pods (as many as give each about ten minutes; with Optuna one)"
+    )
     parser.add_argument(
         "--dry-run",
         choices=("server",),
-        help="let the API server check everything and keep nothing (a plan is kept in the store)",
+        help="let the API server check everything and keep nothing, neither there nor in the store",
     )
     parser.add_argument("--again", action="store_true", help="the run of this sweep has ended: compute what is missing")
     parser.add_argument("--watch", action="store_true", help="show progress until it has ended")
@@ -84,10 +89,16 @@ def add_cluster_verbs(verbs: Subparsers) -> None:
 
 def _submit(arguments: argparse.Namespace) -> int:
     from trading_runtime.argo.settings import load_argo_settings
-    from trading_runtime.argo.submit import check_sweep_id, follow, submit
 
     settings = load_argo_settings(Path(arguments.settings), arguments.set)
     store = arguments.store or settings.sweep.store.address
+    with _as_the_pods_reach(settings, store):
+        return _submit_to(settings, store, arguments)
+
+
+def _submit_to(settings: ArgoSettings, store: str, arguments: argparse.Namespace) -> int:
+    from trading_runtime.argo.submit import check_sweep_id, submit
+
     if store != settings.sweep.store.address:
         print(
             f"note: the pods read {settings.sweep.store.address}, not {store}: both must be one store", file=sys.stderr
@@ -96,7 +107,13 @@ def _submit(arguments: argparse.Namespace) -> int:
     if arguments.sweep is not None:
         sweep, cell_seconds = check_sweep_id(arguments.sweep), None
     else:
-        sweep, cell_seconds = _planned(arguments.sweep_config, store, has_to_measure=arguments.shards is None)
+        _check_search(Path(arguments.sweep_config), arguments.shards)  # before anything is written
+        # A dry run plans into this process's memory: the id and the cells are the same anywhere.
+        planned_in = DRY_STORE if arguments.dry_run else store
+        sweep, cell_seconds = _planned(arguments.sweep_config, planned_in, has_to_measure=arguments.shards is None)
+        if arguments.dry_run:
+            _ask(store, sweep)
+            store = planned_in
     sizing = _sizing(settings, store, sweep, cell_seconds, arguments.shards)
     if arguments.dry_run:
         done = submit(cluster, settings, sweep, sizing.shards, is_again=arguments.again, is_dry_run=True)
@@ -104,7 +121,7 @@ def _submit(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print_json({"name": done.progress.name, "would_create": done.is_new, "shards": sizing.shards})
         else:
-            print(f"{done.progress.name}: {said}: {sizing}; nothing was kept on the cluster")
+            print(f"{done.progress.name}: {said}: {sizing}; nothing was kept")
         return EXIT_DONE
     done = submit(cluster, settings, sweep, sizing.shards, is_again=arguments.again)
     if not arguments.json:
@@ -112,16 +129,21 @@ def _submit(arguments: argparse.Namespace) -> int:
         print(f"{done.progress.name}: {said}", flush=True)
         if not done.is_new and done.progress.is_ended and not done.progress.has_succeeded:
             print("it has ended without success: --again computes what is missing", flush=True)
-    if not arguments.watch:
-        if arguments.json:
-            print_json({**done.progress.to_json(), "created": done.is_new, "shards": sizing.shards})
-        return EXIT_DONE
-    return _exit_code(follow(cluster, done.progress.name, _show(arguments.json)))
+    if arguments.watch:
+        last = _followed(cluster, done.progress, arguments.json)
+        if last.has_succeeded and not arguments.json:
+            print(f"its results: `trading-runtime argo fetch-results --sweep {sweep}`")
+        return _exit_code(last)
+    if arguments.json:
+        print_json({**done.progress.to_json(), "created": done.is_new, "shards": sizing.shards})
+    elif not done.progress.is_ended:
+        print(f"how far it is: `trading-runtime argo status --sweep {sweep} --watch`")
+    return EXIT_DONE
 
 
 def _status(arguments: argparse.Namespace) -> int:
     from trading_runtime.argo.settings import load_argo_settings
-    from trading_runtime.argo.submit import SWEEP_LABEL, SWEEPS, check_sweep_id, follow, progress_of
+    from trading_runtime.argo.submit import SWEEP_LABEL, SWEEPS, check_sweep_id, progress_of
 
     if arguments.watch and arguments.sweep is None:
         raise ConfigurationError("--watch follows one sweep: name it by --sweep")
@@ -134,7 +156,7 @@ def _status(arguments: argparse.Namespace) -> int:
             f"namespace {cluster.namespace} has no run of sweep {arguments.sweep}: `argo submit` it"
         )
     if arguments.watch:
-        return _exit_code(follow(cluster, found[-1].name, _show(arguments.json)))
+        return _exit_code(_followed(cluster, found[-1], arguments.json))
     if arguments.json:
         print_json([one.to_json() for one in found])
     elif not found:
@@ -155,10 +177,12 @@ def _fetch_results(arguments: argparse.Namespace) -> int:
     from trading_runtime.objects.open import open_objects
 
     sweep = check_sweep_id(arguments.sweep)
-    address = arguments.store
-    if address is None:
-        address = load_argo_settings(Path(arguments.settings), arguments.set).sweep.store.address
-    store = open_objects(address, os.environ)
+    if arguments.store is not None:
+        store = open_objects(arguments.store, os.environ)
+    else:
+        settings = load_argo_settings(Path(arguments.settings), arguments.set)
+        with _as_the_pods_reach(settings, settings.sweep.store.address):
+            store = open_objects(settings.sweep.store.address, os.environ)
     folder = Path(arguments.folder) if arguments.folder else Path(_RESULTS_DEFAULT) / sweep
     fetched = fetch_results(store, sweep, folder)
     counts = fetched.sweep.get("counts") or {}
@@ -174,6 +198,43 @@ def _fetch_results(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _ask(store: str, sweep: str) -> None:
+    """Read from the store, so that a dry run also says that it does not answer or refuses; nothing is written."""
+    from trading_runtime.objects.open import open_objects
+    from trading_runtime.sweep.spec import spec_key
+
+    open_objects(store, os.environ).exists(spec_key(sweep))
+
+
+@contextmanager
+def _as_the_pods_reach(settings: ArgoSettings, store: str) -> Iterator[None]:
+    """Reach the store of the settings from here as the pods do, as far as the environment does not say otherwise:
+    without its endpoint an S3 server of one's own would be looked for at Amazon.
+    """
+    from trading_runtime.argo.settings import ENDPOINTS
+
+    variables = settings.sweep.store.variables if store == settings.sweep.store.address else {}
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    if any(name in os.environ for name in ENDPOINTS):  # one of three names is enough to say where
+        added = {name: value for name, value in added.items() if name not in ENDPOINTS}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _check_search(config: Path, shards: int | None) -> None:
+    from trading_runtime.sweep.settings import load_sweep
+    from trading_runtime.sweep.shards import refuse_shards_of_learning
+
+    if not config.exists():
+        raise ConfigurationError(f"{config}: there is no such file: --sweep-config names a sweep's configuration")
+    if load_sweep(config).settings.search.kind == "optuna":
+        refuse_shards_of_learning(shards)
+
+
 def _planned(config: str, store: str, *, has_to_measure: bool) -> tuple[str, float | None]:
     """Plan a sweep into the store by the verb that does it; return its id and a cell's seconds of processor time."""
     import tempfile
@@ -183,7 +244,8 @@ def _planned(config: str, store: str, *, has_to_measure: bool) -> tuple[str, flo
         words = ["sweep", "plan", "--config", config, "--store", store, "--id-file", str(path), "--json"]
         told = _run_verb([*words, "--measure"] if has_to_measure else words)
         sweep = path.read_text(encoding="utf-8").strip()
-    return sweep, _measured_seconds(told)
+    seconds: float | None = (told["measured"] or {}).get("cpu_seconds_per_cell")
+    return sweep, seconds
 
 
 def _run_verb(words: Sequence[str]) -> Any:
@@ -203,22 +265,17 @@ def _run_verb(words: Sequence[str]) -> Any:
     return json.loads(told.getvalue())
 
 
-def _measured_seconds(told: Any) -> float | None:
-    return None if told["measured"] is None else float(told["measured"]["cpu_seconds_per_cell"])
-
-
 def _sizing(settings: ArgoSettings, address: str, sweep: str, cell_seconds: float | None, wanted: int | None) -> Sizing:
     """Return how a planned sweep is shared among pods; its number of cells is read from the store."""
-    from trading_runtime.argo.shards import size_shards
     from trading_runtime.objects.open import open_objects
+    from trading_runtime.sweep.shards import Sizing, refuse_shards_of_learning, size_shards
     from trading_runtime.sweep.spec import read_content
 
     content = read_content(open_objects(address, os.environ), sweep)
-    if content["search"]["kind"] == "optuna":
-        raise ConfigurationError(
-            f"sweep {sweep} decides later cells by earlier ones: one process computes it: `sweep run --sweep {sweep}`"
-        )
     cells = int(content["space"]["combinations"]) * len(content["periods"])
+    if content["search"]["kind"] == "optuna":
+        refuse_shards_of_learning(wanted)
+        return Sizing(1, cells, None, is_learning=True)
     if wanted is None and cell_seconds is None:
         wanted = min(settings.sweep.shards, cells)
     return size_shards(
@@ -235,6 +292,17 @@ def _cluster(arguments: argparse.Namespace, settings: ArgoSettings) -> Cluster:
 
     kubeconfig = None if arguments.kubeconfig is None else Path(arguments.kubeconfig)
     return open_cluster(settings.namespaces.research, kubeconfig=kubeconfig, context=arguments.context)
+
+
+def _followed(cluster: Cluster, progress: Progress, is_json: bool) -> Progress:
+    """Show a workflow's progress until it ends. Whoever stops looking stops nothing."""
+    from trading_runtime.argo.submit import follow
+
+    try:
+        return follow(cluster, progress.name, _show(is_json))
+    except KeyboardInterrupt:
+        print(f"{progress.name} goes on without being watched", file=sys.stderr)
+        raise
 
 
 def _show(is_json: bool) -> Any:
@@ -279,6 +347,6 @@ def add_argo_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 500:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 500, not {text!r}")
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= SHARDS_MAX:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {SHARDS_MAX}, not {text[:20]!r}")
     return int(text)

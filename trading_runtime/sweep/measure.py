@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,25 +11,26 @@ from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.objects.port import ObjectStore
 from trading_runtime.sweep.data import SweepData
 from trading_runtime.sweep.runner import Runner
+from trading_runtime.sweep.shards import SHARDS_MAX, size_shards
 from trading_runtime.sweep.spec import Sweep
 
-SHARD_SECONDS = 600.0
-SHARDS_MAX = 500
 SHARD_HOURS_MAX = 6.0
 _SAMPLE = 64
 
 
 @dataclass(frozen=True)
 class Measured:
-    """CPU seconds of one core. ``cells_measured`` were computed, spread evenly over the sweep."""
+    """CPU seconds of one core. ``cells_measured`` were computed, spread evenly over the sweep. A search that learns is
+    one shard, whose cells are not known before it runs: nothing of it is measured, and the figures are None.
+    """
 
     cells: int
     cells_measured: int
-    cpu_seconds_per_cell: float
-    start_seconds: float
-    cpu_seconds: float
+    cpu_seconds_per_cell: float | None
+    start_seconds: float | None
+    cpu_seconds: float | None
     shards: int
-    shard_minutes: float
+    shard_minutes: float | None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -39,10 +39,10 @@ class Measured:
 def measure_sweep(store: ObjectStore, sweep: Sweep, data: SweepData) -> Measured:
     """Compute a sample of cells, store nothing, and say what the whole costs.
 
-    Raises ConfigurationError for a search that learns (its cells are not known yet) and for a sweep beyond reason.
+    Raises ConfigurationError for a sweep beyond reason: one whose shards would take longer than ``SHARD_HOURS_MAX``.
     """
     if sweep.is_adaptive:
-        raise ConfigurationError("--measure: what an Optuna search computes is not known yet; it runs as one shard")
+        return Measured(sweep.count, 0, None, None, None, 1, None)
     runner = Runner(store, sweep, data=data, expected=sweep.count)
     step = max(1, sweep.count // _SAMPLE)
     sample = list(range(0, sweep.count, step))[:_SAMPLE]
@@ -57,28 +57,21 @@ def measure_sweep(store: ObjectStore, sweep: Sweep, data: SweepData) -> Measured
         runner.outcomes([runner.task(index) for index in indices])
     seconds = (time.process_time() - started) / len(sample)
     total = seconds * sweep.count
-    shards = shards_for(total)
-    return Measured(sweep.count, len(sample), seconds, start_seconds, total, shards, total / shards / 60)
-
-
-def shards_for(cpu_seconds: float) -> int:
-    """Return how many shards make the work about ten minutes each, at most ``SHARDS_MAX``.
-
-    Raises ConfigurationError when even so each would take longer than ``SHARD_HOURS_MAX`` hours.
-    """
-    if not math.isfinite(cpu_seconds) or cpu_seconds < 0:
-        raise ValueError(f"seconds must be finite and not negative, not {cpu_seconds!r}")
-    shards = min(SHARDS_MAX, max(1, math.ceil(cpu_seconds / SHARD_SECONDS)))
-    if cpu_seconds / shards > SHARD_HOURS_MAX * 3600:
+    shards = size_shards(sweep.count, seconds).shards
+    if total / shards > SHARD_HOURS_MAX * 3600:
         raise ConfigurationError(
-            f"the sweep needs {cpu_seconds / 3600:,.0f} hours of one core: {SHARDS_MAX} shards of "
-            f"{cpu_seconds / shards / 3600:,.1f} hours; use fewer combinations, periods or bars"
+            f"the sweep needs {total / 3600:,.0f} hours of one core: {shards} shards, of {SHARDS_MAX} at most, of "
+            f"{total / shards / 3600:,.1f} hours; use fewer combinations, periods or bars"
         )
-    return shards
+    return Measured(sweep.count, len(sample), seconds, start_seconds, total, shards, total / shards / 60)
 
 
 def measured_text(measured: Mapping[str, Any]) -> str:
     """Return the measurement as one line for people."""
+    if measured["cpu_seconds_per_cell"] is None:
+        return (
+            "1 shard: Optuna learns from every result, so that one process decides what comes next; nothing is measured"
+        )
     return (
         f"a cell takes {1000 * measured['cpu_seconds_per_cell']:.3g} ms of one core (measured on "
         f"{measured['cells_measured']}): {measured['shards']} shard(s) of {measured['shard_minutes']:.1f} minutes"

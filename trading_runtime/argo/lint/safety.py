@@ -8,7 +8,7 @@ from typing import Any
 
 from trading_runtime.argo.image import BUILDER_COMMAND
 from trading_runtime.argo.lint.documents import Document, Finding, strings
-from trading_runtime.argo.pods import COMMAND, SAFE_RETRY, TOKEN_FOLDER
+from trading_runtime.argo.pods import COMMAND, SAFE_RETRY, TOKEN_FOLDER, USEFUL_RETRY
 from trading_runtime.argo.settings import is_by_digest, looks_secret
 
 _SEEDS = re.compile(
@@ -106,6 +106,13 @@ def _retries_of_orders(document: Document) -> Iterator[Finding]:
             )
 
 
+def _useful_retry(document: Document, path: str, retry: dict[str, Any]) -> Iterator[Finding]:
+    if "lastRetry.exitCode" not in str(retry.get("expression", "")):
+        yield document.finding(
+            path, f"repeats wrong words and wrong configuration as well: give an expression, such as {USEFUL_RETRY}"
+        )
+
+
 def _cron(document: Document, documents: Sequence[Document]) -> Iterator[Finding]:
     outer = document.body["spec"]
     reference = (document.spec.get("workflowTemplateRef") or {}).get("name")
@@ -142,6 +149,8 @@ def _pod(document: Document, path: str, template: dict[str, Any], is_production:
         yield document.finding(f"{inner}.command", "is missing: the controller would have to ask the registry")
     yield from _image(document, inner, str(container.get("image") or ""), is_production)
     yield from _sizes(document, inner, container.get("resources") or {})
+    if container.get("command") == [COMMAND] and template.get("retryStrategy") and not is_order_pod(template):
+        yield from _useful_retry(document, f"{path}.retryStrategy", template["retryStrategy"])
     is_builder = container.get("command") == [BUILDER_COMMAND]
     yield from _pod_security(document, path, template, is_builder)
     if not is_builder:

@@ -14,9 +14,9 @@ from trading_runtime.argo.lint.expressions import ExpressionError, names_of
 from trading_runtime.argo.schedules import schedule_problem
 from trading_runtime.argo.settings import CRON_NAME_MAX
 from trading_runtime.core.errors import nearest_name
+from trading_runtime.sweep.shards import SHARDS_MAX
 
 NAME_MAX = 63
-SHARDS_MAX = 500
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _TEMPLATE_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
 _QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?")

@@ -1,7 +1,8 @@
-"""How many pods a sweep is shared among: large enough that starting them costs little, small enough to lose one.
+"""How many shards a sweep is divided into: large enough that starting them costs little, small enough to lose one.
 
 A pod costs 5 to 15 seconds before its command starts and several writes to the API server, so 10 minutes of work keep
-that below 3 %. Pure arithmetic; the cost of a cell is measured by ``sweep plan --measure``.
+that below 3 %. Pure arithmetic, of which ``plan --measure`` and ``argo submit`` share every line; the cost of a cell is
+measured elsewhere (``measure.py``).
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ SHARD_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Sizing:
-    """A number of shards and, when a cell's cost is known, how long each takes."""
+    """A number of shards and, when a cell's cost is known, how long each takes. ``is_learning``: a search by Optuna."""
 
     shards: int
     cells: int
     shard_seconds: float | None
+    is_learning: bool = False
 
     def __str__(self) -> str:
+        if self.is_learning:
+            return f"{self.cells} cells in 1 shard: Optuna learns from every result, so that one pod computes them all"
         each = math.ceil(self.cells / self.shards)
         time = "of unknown length" if self.shard_seconds is None else f"of about {_minutes(self.shard_seconds)}"
         return f"{self.cells} cells in {self.shards} shard(s) {time}, at most {each} cells each"
@@ -69,6 +73,15 @@ def size_shards(
             "raise sweep.shard_seconds"
         )
     return Sizing(shards, cells, shard_seconds)
+
+
+def refuse_shards_of_learning(wanted: int | None) -> None:
+    """Raise ConfigurationError when a search that learns is to be shared among pods."""
+    if wanted is not None and wanted != 1:
+        raise ConfigurationError(
+            f"--shards {wanted}: Optuna learns from every result, so that one pod computes the whole search: leave "
+            "--shards out, and give that pod processors (sweep.workers and sweep.shard_size.cpu of the settings)"
+        )
 
 
 def _minutes(seconds: float) -> str:
