@@ -209,3 +209,42 @@ def test_many_objects_come_in_the_order_asked_for(objects: Objects) -> None:
     asked = [key for key, _ in reversed(pairs)] + ["m/none", "m/000"]
     expected = [*reversed(pairs), ("m/none", None), ("m/000", b"0")]
     assert list(get_many(objects.store, asked)) == expected
+
+
+# Objects that can be made again: the same contract, less what a power cut may take.
+
+
+def test_recomputable_objects_are_written_once_and_read_by_everybody(objects: Objects) -> None:
+    pairs = [(f"cells/{number % 7}/{number:03d}", bytes([number]) * (100 * number)) for number in range(40)]
+    assert create_many(objects.store, pairs[:25], recomputable=True) == [True] * 25
+    changed = [(key, b"other") for key, _ in pairs]
+    assert create_many(objects.another(), iter(changed[:30]), recomputable=True) == [False] * 25 + [True] * 5
+    assert objects.store.create(*changed[3]) is False
+    expected = [*pairs[:25], *changed[25:30]]
+    assert list(get_many(objects.another(), [key for key, _ in expected])) == expected
+    assert list(objects.another().keys("")) == sorted(key for key, _ in expected)
+    assert create_many(objects.store, [], recomputable=True) == []
+
+
+def test_of_racing_writers_of_recomputable_objects_one_wins_each(objects: Objects) -> None:
+    keys = [f"race/{number % 3}/{number}" for number in range(12)]
+    stores = [objects.another() for _ in range(WRITERS)]
+    barrier = threading.Barrier(WRITERS)
+
+    def write(writer: int) -> list[bool]:
+        barrier.wait()
+        return create_many(stores[writer], [(key, b"%d" % writer * 1000) for key in keys], recomputable=True)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        won = list(pool.map(write, range(WRITERS)))
+    for place, key in enumerate(keys):
+        winners = [writer for writer in range(WRITERS) if won[writer][place]]
+        assert len(winners) == 1, key
+        assert objects.store.get(key) == b"%d" % winners[0] * 1000
+
+
+def test_no_store_takes_what_is_no_key_among_recomputable_objects(objects: Objects) -> None:
+    for key in NO_KEYS:
+        with pytest.raises(ValueError, match="not the key of an object"):
+            create_many(objects.store, [(key, b"1")], recomputable=True)
+    assert list(objects.store.keys("")) == []

@@ -40,10 +40,9 @@ def all_bytes(store: MemoryObjects, plan: Planned, expected: int, *, one_by_one:
             if one_by_one:  # a market of its own for every cell: it reaches back as far as this one needs
                 runner = Runner(store, plan.sweep, data=plan.data, expected=expected)
             tasks = [runner.task(index) for index in group]
-            identities = [runner.identity(task) for task in tasks]
-            for task, identity, outcome in zip(tasks, identities, runner.outcomes(tasks), strict=True):
+            for task, outcome in zip(tasks, runner.outcomes(tasks), strict=True):
                 assert not isinstance(outcome, CellError), outcome.message
-                found.append(result_bytes(task.cell_id, identity, outcome))
+                found.append(result_bytes(task.cell_id, task.text, outcome))
     return found
 
 

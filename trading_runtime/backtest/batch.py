@@ -19,7 +19,7 @@ from trading_runtime.backtest import kernel
 from trading_runtime.backtest.compiled import TAPE_ROWS_MIN, CompiledMarket, TapeBuffer, is_compilable, run_kernel
 from trading_runtime.backtest.engine import Account, first_decision_bar, run_general
 from trading_runtime.backtest.market import Market
-from trading_runtime.backtest.metrics import Value, return_statistics, sampled_bars
+from trading_runtime.backtest.metrics import ReturnStatistics, Value, published, sampled_bars
 from trading_runtime.backtest.tables import unit_ratio
 from trading_runtime.backtest.targets import Comparisons, TargetFinder, comparisons_of
 from trading_runtime.core.bars import Floats, Integers
@@ -38,17 +38,17 @@ _OUT_OF_RANGE = -(2**63)
 
 
 class Basis:
-    """What every row of a batch shares: times, the bars returns are sampled at, units and annualisation."""
+    """What every row of a batch shares: the bars returns are sampled at, the quote unit, and how metrics are made."""
 
     def __init__(self, market: Market, account: Account, periods_per_year: float, risk_free_rate_annual: float) -> None:
         instrument = market.instruments[market.symbols[0]]
-        self.times = market.start_ms + market.bar_ms * np.arange(1, market.count + 1, dtype=np.int64)
-        self.bar_ms = market.bar_ms
-        self.samples = sampled_bars(self.times, market.bar_ms)
+        times = market.start_ms + market.bar_ms * np.arange(1, market.count + 1, dtype=np.int64)
+        self.samples = sampled_bars(times, market.bar_ms)
         self.unit = unit_ratio(float(instrument.quote_unit))
-        self.start_cash = instrument.money_float(account.start_cash)
-        self.periods_per_year = periods_per_year
-        self.risk_free_rate_annual = risk_free_rate_annual
+        start_cash = instrument.money_float(account.start_cash)
+        self.returns = ReturnStatistics(
+            self.unit, start_cash, times, market.bar_ms, periods_per_year, risk_free_rate_annual
+        )
 
 
 class BatchRow:
@@ -70,17 +70,8 @@ class BatchRow:
 
     @cached_property
     def metrics(self) -> dict[str, Value]:
-        basis = self._basis
-        return return_statistics(
-            self.samples,
-            self.statistics,
-            basis.unit,
-            basis.start_cash,
-            basis.times,
-            basis.bar_ms,
-            basis.periods_per_year,
-            basis.risk_free_rate_annual,
-        )
+        (values,) = self._basis.returns.values(self.samples[np.newaxis], self.statistics[np.newaxis])
+        return {name: published(value) for name, value in values.items()}
 
 
 def run_batch(

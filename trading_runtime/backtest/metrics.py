@@ -1,7 +1,7 @@
 """Metrics of a finished run, the same digits on every machine. Formulas and sources: ``docs/metrics.md``.
 
 Every reduction is exactly rounded (``math.fsum``), done on integers, or the pick of one element; logarithm
-and exponential go through ``decimal``, whose results are specified to the last digit. numpy is used only
+and exponential are those of ``compound.py``, specified to the last digit. numpy is used only
 where IEEE-754 fixes the result (element by element, maxima, comparisons): its ``sum``, ``mean``, ``std``,
 ``dot``, ``exp`` and ``log`` order their additions or choose their polynomials by processor and version.
 
@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal, DecimalException
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
+from trading_runtime.backtest.compound import compound
 from trading_runtime.backtest.tables import (
     EquityTable,
     FillTable,
@@ -29,6 +29,7 @@ from trading_runtime.backtest.tables import (
     TradeTable,
     money_float,
 )
+from trading_runtime.core.hashing import canonical_json
 from trading_runtime.core.timeframes import DAY_MS
 
 Value = float | int | str | None
@@ -42,8 +43,9 @@ PUBLISHED_DIGITS = 12
 # not risk.
 _NO_SPREAD = 2.0**-50
 
-# Enough that the last of 17 digits is right after a cancellation as strong as a return of 1e-9 over a minute.
-_DECIMAL = Context(prec=40)
+# Between these a float of PUBLISHED_DIGITS digits has one text of so few digits, and ``repr`` and the format "g" agree
+# on it.
+_PLAIN_MIN, _PLAIN_MAX = 1e-300, 1e11
 
 
 @dataclass(frozen=True)
@@ -137,15 +139,15 @@ def compute_metrics(
     samples = sampled_bars(equity.time_ms, bar_ms)
     sampled = [start_cash, *equity.equity[samples].tolist()]
     basis = _Basis(equity.time_ms, bar_ms, periods_per_year, risk_free_rate_annual)
-    returns_per_year, free_rate, years = basis.returns_per_year, basis.free_rate, basis.years
+    returns_per_year, free_rate = basis.returns_per_year, basis.free_rate
     returns = _returns(sampled)
     benchmark = [start_cash, *equity.benchmark[samples].tolist()]
     values = _return_values(sampled, basis)
-    values |= _risk(returns, free_rate, returns_per_year)
+    values |= _risks(np.array([sampled]), basis)[0]
     values |= _drawdowns(equity.equity, start_cash, bar_ms)
     values["calmar_ratio"] = _quotient(values["annual_return_fraction"], values["maximum_drawdown_fraction"])
     values |= _tail(returns)
-    values |= _activity(equity, fills, years)
+    values |= _activity(equity, fills, basis.years)
     values |= _trade_values(trades, bar_ms)
     values |= _costs(fills, funding)
     values |= _against_benchmark(returns, _returns(benchmark), free_rate, returns_per_year)
@@ -153,34 +155,80 @@ def compute_metrics(
     return {metric.key: published(values[metric.key]) for metric in METRICS}
 
 
-def return_statistics(
-    samples: Integers,
-    statistics: Floats,
-    unit: tuple[int, int],
-    start_cash: float,
-    time_ms: Integers,
-    bar_ms: int,
-    periods_per_year: float = 365,
-    risk_free_rate_annual: float = 0.0,
-) -> dict[str, Value]:
-    """Return the metrics that a kernel's statistics suffice for, to the same digits as ``compute_metrics``.
+class ReturnStatistics:
+    """The metrics of many runs over the same bars that a kernel's statistics suffice for, to the same digits as
+    ``compute_metrics``. What the runs share is computed once.
 
-    ``samples`` is the equity, in quote units, at ``sampled_bars``; ``statistics`` is what
-    ``kernel.equity_statistics`` fills; ``unit`` is the quote unit as a fraction.
+    ``unit`` is the quote unit as a fraction, ``time_ms`` the bars' closes.
     """
-    numerator, denominator = unit
-    basis = _Basis(time_ms, bar_ms, periods_per_year, risk_free_rate_annual)
-    sampled = [start_cash, *(samples.astype(np.float64) * numerator / denominator).tolist()]
-    values = _return_values(sampled, basis)
-    values |= _risk(_returns(sampled), basis.free_rate, basis.returns_per_year)
-    deepest, fees, slippage, funding, _, fills, exposed = statistics.tolist()
-    values["maximum_drawdown_fraction"] = deepest
-    values["calmar_ratio"] = _quotient(values["annual_return_fraction"], deepest)
-    values["exposure_time_fraction"] = int(exposed) / len(time_ms)
-    values["fills"] = int(fills)
-    for name, amount in (("fees", fees), ("slippage", slippage), ("funding", funding)):
-        values[name] = amount * numerator / denominator
-    return {name: published(value) for name, value in values.items()}
+
+    def __init__(
+        self,
+        unit: tuple[int, int],
+        start_cash: float,
+        time_ms: Integers,
+        bar_ms: int,
+        periods_per_year: float = 365,
+        risk_free_rate_annual: float = 0.0,
+    ) -> None:
+        self._unit = unit
+        self._start_cash = start_cash
+        self._bars = len(time_ms)
+        self._basis = _Basis(time_ms, bar_ms, periods_per_year, risk_free_rate_annual)
+        self._templates: dict[int, tuple[str, list[str]]] = {}
+
+    def values(self, samples: Integers, statistics: Floats) -> list[dict[str, Value]]:
+        """Return the metrics of each run, not yet rounded to what is published.
+
+        ``samples`` is the equity, in quote units, at ``sampled_bars``, shape (runs, samples); ``statistics`` is what
+        ``kernel.equity_statistics`` fills, shape (runs, 7).
+        """
+        varying = self._varying(samples, statistics)
+        return [{**self._shared(samples.shape[1]), **values} for values in varying]
+
+    def texts(self, samples: Integers, statistics: Floats) -> list[bytes]:
+        """Return the canonical JSON of each run's published metrics; arguments as ``values``."""
+        varying = self._varying(samples, statistics)
+        if not varying:
+            return []
+        count = samples.shape[1]
+        if count not in self._templates:
+            self._templates[count] = _template(self._shared(count), varying[0])
+        template, names = self._templates[count]
+        return [(template % tuple([published_text(values[name]) for name in names])).encode() for values in varying]
+
+    def _shared(self, count: int) -> dict[str, Value]:
+        return {**self._basis.values, "return_count": count, "start_equity": self._start_cash}
+
+    def _varying(self, samples: Integers, statistics: Floats) -> list[dict[str, Value]]:
+        numerator, denominator = self._unit
+        sampled = np.empty((len(samples), samples.shape[1] + 1))
+        sampled[:, 0] = self._start_cash
+        sampled[:, 1:] = samples.astype(np.float64) * numerator / denominator
+        start, exponent = self._start_cash, 1.0 / self._basis.years
+        found: list[dict[str, Value]] = []
+        for end, risk, figures in zip(
+            sampled[:, -1].tolist(), _risks(sampled, self._basis), statistics.tolist(), strict=True
+        ):
+            deepest, fees, slippage, funding, _, fills, exposed = figures
+            total = (end - start) / start
+            annual = compound(total, exponent)
+            found.append(
+                {
+                    "end_equity": end,
+                    "total_return_fraction": total,
+                    "annual_return_fraction": annual,
+                    "maximum_drawdown_fraction": deepest,
+                    "calmar_ratio": _quotient(annual, deepest),
+                    "exposure_time_fraction": int(exposed) / self._bars,
+                    "fills": int(fills),
+                    "fees": fees * numerator / denominator,
+                    "slippage": slippage * numerator / denominator,
+                    "funding": funding * numerator / denominator,
+                    **risk,
+                }
+            )
+        return found
 
 
 class _Basis:
@@ -190,27 +238,30 @@ class _Basis:
         self.daily = bar_ms < DAY_MS
         self.days_per_year = float(periods_per_year)
         self.returns_per_year = self.days_per_year if self.daily else periods_per_year * DAY_MS / bar_ms
-        self.elapsed_ms = int(time_ms[-1]) - int(time_ms[0]) + bar_ms
-        self.years = self.elapsed_ms / (periods_per_year * DAY_MS)
-        self.risk_free_rate_annual = risk_free_rate_annual
+        elapsed_ms = int(time_ms[-1]) - int(time_ms[0]) + bar_ms
+        self.years = elapsed_ms / (periods_per_year * DAY_MS)
         exponent = 1.0 / self.returns_per_year
-        self.free_rate = _compound(risk_free_rate_annual, exponent) if risk_free_rate_annual else 0.0
+        self.free_rate = compound(risk_free_rate_annual, exponent) if risk_free_rate_annual else 0.0
+        self.root = math.sqrt(self.returns_per_year)
+        self.values: dict[str, Value] = {
+            "return_sample": "UTC day" if self.daily else "bar",
+            "periods_per_year": self.returns_per_year,
+            "days_per_year": self.days_per_year,
+            "risk_free_rate_annual": risk_free_rate_annual,
+            "period_days": elapsed_ms / DAY_MS,
+        }
 
 
 def _return_values(sampled: list[float], basis: _Basis) -> dict[str, Value]:
     """Return the metrics of the first and last equity; ``sampled`` begins with the starting cash."""
     start, total = sampled[0], (sampled[-1] - sampled[0]) / sampled[0]
     return {
-        "return_sample": "UTC day" if basis.daily else "bar",
+        **basis.values,
         "return_count": len(sampled) - 1,
-        "periods_per_year": basis.returns_per_year,
-        "days_per_year": basis.days_per_year,
-        "risk_free_rate_annual": basis.risk_free_rate_annual,
-        "period_days": basis.elapsed_ms / DAY_MS,
         "start_equity": start,
         "end_equity": sampled[-1],
         "total_return_fraction": total,
-        "annual_return_fraction": _compound(total, 1.0 / basis.years),
+        "annual_return_fraction": compound(total, 1.0 / basis.years),
     }
 
 
@@ -232,6 +283,29 @@ def published(value: Value) -> Value:
     return float(f"{value:.{PUBLISHED_DIGITS - 1}e}") + 0.0  # adding zero turns -0.0 into 0.0
 
 
+def published_text(value: Value) -> str:
+    """Return the canonical JSON of ``published(value)``."""
+    if type(value) is int:
+        return str(value)
+    if not isinstance(value, float):
+        return canonical_json(value).decode()
+    if _PLAIN_MIN < value < _PLAIN_MAX or -_PLAIN_MAX < value < -_PLAIN_MIN:
+        text = f"{value:.{PUBLISHED_DIGITS}g}"
+        return text if "." in text or "e" in text else f"{text}.0"
+    if value == 0.0:  # as costs often are
+        return "0.0"
+    return canonical_json(published(value)).decode()
+
+
+def _template(shared: dict[str, Value], varying: dict[str, Value]) -> tuple[str, list[str]]:
+    """Return the canonical JSON of metrics with %s in place of each that varies, and the names of those in order."""
+    parts = []
+    for name in sorted({*shared, *varying}):
+        text = "%s" if name in varying else published_text(shared[name]).replace("%", "%%")
+        parts.append(f'"{name}":{text}')
+    return "{" + ",".join(parts) + "}", sorted(varying)
+
+
 def _day_ends(time_ms: Integers) -> Integers:
     """Return the index of the last close of each UTC day; a close at midnight belongs to the day it ends."""
     day = (time_ms - 1) // DAY_MS
@@ -243,25 +317,6 @@ def _returns(values: Sequence[float]) -> list[float] | None:
     if not all(math.isfinite(value) for value in values) or any(value <= 0.0 for value in values[:-1]):
         return None
     return [(after - before) / before for before, after in pairwise(values)]
-
-
-def _compound(total: float, exponent: float) -> float | None:
-    """Return (1 + total) ** exponent - 1; -1 after a loss of everything, None beyond that or beyond float64.
-
-    Python's own power comes from the C library and differs in its last digits between platforms; decimal's ln
-    and exp are correctly rounded everywhere.
-    """
-    if not math.isfinite(total) or total < -1.0:
-        return None
-    if total == -1.0:
-        return -1.0
-    try:
-        growth = _DECIMAL.ln(_DECIMAL.add(Decimal(1), Decimal(total)))
-        power = _DECIMAL.exp(_DECIMAL.multiply(growth, Decimal(exponent)))
-        result = float(_DECIMAL.subtract(power, Decimal(1)))
-    except DecimalException:
-        return None
-    return result if math.isfinite(result) else None
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -287,23 +342,47 @@ def _quotient(dividend: Value, divisor: Value) -> float | None:
     return dividend / divisor
 
 
-def _risk(returns: list[float] | None, free_rate: float | None, per_year: float) -> dict[str, Value]:
-    values: dict[str, Value] = dict.fromkeys(("volatility_annual_fraction", "sharpe_ratio", "sortino_ratio"))
-    if returns is None:
-        return values
-    deviation = _deviation(returns)
-    if deviation is not None:
-        values["volatility_annual_fraction"] = deviation * math.sqrt(per_year)
-    if free_rate is None:
-        return values
-    excess = [value - free_rate for value in returns]
-    mean = _mean(excess)
-    sharpe = _quotient(mean, deviation)
-    values["sharpe_ratio"] = None if sharpe is None else sharpe * math.sqrt(per_year)
-    downside = math.sqrt(math.fsum(value * value for value in excess if value < 0.0) / len(excess))
-    if deviation is not None and downside > _NO_SPREAD:
-        values["sortino_ratio"] = mean / downside * math.sqrt(per_year)
-    return values
+def _risks(sampled: Floats, basis: _Basis) -> list[dict[str, Value]]:
+    """Return volatility, Sharpe and Sortino ratio of each run: ``sampled`` is equity, shape (runs, samples), beginning
+    with the starting cash.
+
+    None where returns do not exist, because equity before one is not positive, and where there are too few of them.
+    """
+    with np.errstate(all="ignore"):  # of runs that have no returns
+        known = np.isfinite(sampled).all(axis=1) & (sampled[:, :-1] > 0.0).all(axis=1)
+        returns = (sampled[:, 1:] - sampled[:, :-1]) / sampled[:, :-1]
+    unknown: dict[str, Value] = dict.fromkeys(("volatility_annual_fraction", "sharpe_ratio", "sortino_ratio"))
+    found = [unknown] * len(sampled)
+    places = np.flatnonzero(known)
+    for place, values in zip(places.tolist(), _known_risks(returns[places], basis), strict=True):
+        found[place] = values
+    return found
+
+
+def _known_risks(returns: Floats, basis: _Basis) -> list[dict[str, Value]]:
+    count, free_rate, root = returns.shape[1], basis.free_rate, basis.root
+    means = [math.fsum(row) / count for row in returns.tolist()]
+    with np.errstate(all="ignore"):  # beyond float64 is infinity, which is published as None
+        offsets = returns - np.array(means)[:, np.newaxis]
+        squares = (offsets * offsets).tolist()
+        excess = returns if not free_rate else returns - free_rate
+        losses = np.where(excess < 0.0, excess, 0.0)
+        downsides = (losses * losses).tolist()
+    if excess is not returns:
+        means = [math.fsum(row) / count for row in excess.tolist()]
+    found: list[dict[str, Value]] = []
+    for mean, square, downside in zip(means, squares, downsides, strict=True):
+        volatility = sharpe = sortino = None
+        below = math.sqrt(math.fsum(downside) / count)
+        if count > 1:
+            variance = math.fsum(square) / (count - 1)
+            deviation = math.sqrt(variance) if variance > _NO_SPREAD * _NO_SPREAD else 0.0
+            volatility = deviation * root
+            if free_rate is not None:
+                sharpe = mean / deviation * root if deviation else None
+                sortino = mean / below * root if below > _NO_SPREAD else None
+        found.append({"volatility_annual_fraction": volatility, "sharpe_ratio": sharpe, "sortino_ratio": sortino})
+    return found
 
 
 def _drawdowns(equity: Floats, start_cash: float, bar_ms: int) -> dict[str, Value]:

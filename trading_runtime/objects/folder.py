@@ -2,7 +2,8 @@
 
 An object is written beside its place under a name that begins with a dot, brought to the disk, and then given its name:
 by ``link``, which fails when there is one (``create``), or by ``rename`` (``put``). Whoever is killed in between leaves
-at most such a hidden file, which is never listed; a listing of its folder deletes it once it is a day old.
+at most such a hidden file, which is never listed; a listing of its folder deletes it once it is a day old. Objects that
+can be made again are not brought to the disk (``create_recomputable``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 from trading_runtime.core.errors import ConfigurationError, OutputError, TradingRuntimeError
@@ -33,16 +35,19 @@ _LEFT_BEHIND_SECONDS = 86_400.0
 
 
 class FolderObjects:
-    """Objects below ``folder``, which is made when the first one is written. What was written outlives a power cut."""
+    """Objects below ``folder``, which is made when the first one is written. What was written outlives a power cut,
+    less what ``create_recomputable`` wrote.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
         self.label = str(folder)
 
     def get(self, key: str) -> bytes:
-        path = self._path(key)
+        checked_key(key)
         try:
-            return path.read_bytes()
+            with open(f"{self._folder}/{key}", "rb", buffering=0) as file:
+                return file.read()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise ObjectMissing(f"{self.label}: there is no {key}") from None
         except OSError as error:
@@ -53,6 +58,32 @@ class FolderObjects:
         if self.exists(key):
             return False
         return self._write(key, path, content, self._link)
+
+    def create_recomputable(self, objects: Iterable[tuple[str, bytes]]) -> list[bool]:
+        """Create objects as ``create`` does and return what it says of each, but leave it to the system when they reach
+        the disk: after a power cut they may be gone, cut off or empty (``port.py`` says what they must be for that).
+        """
+        begun = secrets.token_hex(4)  # once for all: what tells them apart is counted
+        parents: set[Path] = set()
+        created: list[bool] = []
+        try:
+            for number, (key, content) in enumerate(objects):
+                path = f"{self._folder}/{checked_key(key)}"
+                folder = path.rpartition("/")[0]
+                try:
+                    temporary = f"{folder}/.{begun}{number:08x}.tmp"
+                    try:
+                        file = _new_file(temporary)
+                    except FileNotFoundError:
+                        parents |= _make_folder_loose(Path(folder))
+                        file = _new_file(temporary)
+                    created.append(self._write_and_link(file, temporary, path, content))
+                except OSError as error:
+                    raise self._failed(key, "written", error) from None
+        finally:
+            for parent in parents:
+                _sync_folder(parent)
+        return created
 
     def put(self, key: str, content: bytes) -> None:
         self._write(key, self._path(key), content, _rename)
@@ -101,7 +132,17 @@ class FolderObjects:
             raise self._failed(key, "written", error) from None
         return named
 
-    def _link(self, temporary: Path, path: Path) -> bool:
+    def _write_and_link(self, file: FileIO, temporary: str, path: str, content: bytes) -> bool:
+        try:
+            with file:
+                written = 0
+                while written < len(content):
+                    written += file.write(content[written:] if written else content)
+            return self._link(temporary, path)
+        finally:  # after Ctrl-C too
+            os.unlink(temporary)
+
+    def _link(self, temporary: str | Path, path: str | Path) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -156,6 +197,21 @@ def _tidied(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
 def _rename(temporary: Path, path: Path) -> bool:
     temporary.replace(path)
     return True
+
+
+def _new_file(path: str) -> FileIO:
+    return open(path, "xb", buffering=0)
+
+
+def _make_folder_loose(folder: Path) -> set[Path]:
+    """Make a folder and those above it; return the folders whose new names are not yet brought to the disk."""
+    parents = set()
+    above = folder
+    while not above.is_dir():
+        above = above.parent
+        parents.add(above)
+    folder.mkdir(parents=True, exist_ok=True)
+    return parents
 
 
 def _make_folder(folder: Path) -> None:

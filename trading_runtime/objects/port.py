@@ -6,6 +6,12 @@ An object is whole or not there: no reader ever sees a part of one. ``create`` i
 that whatever is there was written once. ``put`` is for views that can be made again, ``delete`` for what is damaged.
 What the bytes mean is the business of the files beside this one.
 
+What is written outlives a power cut, as far as the store itself promises that. Waiting for a disk costs more than
+computing a small result does, so ``many.create_many`` has ``recomputable``, for objects that can be made again and
+carry a check of their own. All else still holds for these (written once; whole or not there for every reader, whoever
+is killed), but after a power cut one may be gone, cut off or empty: whoever reads it must check it, and delete and
+create it again when it is damaged. A folder makes use of this; other stores write such objects like any other.
+
 A key is parts of the characters A-Z, a-z, 0-9, ``.``, ``_``, ``=`` and ``-``, joined by ``/``. No part begins with a
 dot: those names are the stores' own. A key is never a folder of other keys: with ``a/b`` there can be no ``a``.
 """

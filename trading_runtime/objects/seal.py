@@ -9,7 +9,7 @@ white space, is damage. What the fields mean is the business of whoever writes t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,27 @@ from trading_runtime.core.hashing import canonical_json, sha256_hex
 from trading_runtime.objects.port import ObjectDamaged
 
 _CHECKSUM = "sha256"
+
+
+class Fields(Mapping[str, Any]):
+    """A document's fields, kept as the canonical JSON of each and read when they are asked for."""
+
+    __slots__ = ("_read", "texts")
+
+    def __init__(self, texts: Mapping[str, bytes]) -> None:
+        self.texts = texts
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._read:
+            self._read[name] = json.loads(self.texts[name])
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.texts)
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
 
 def seal(content: Mapping[str, Any]) -> bytes:

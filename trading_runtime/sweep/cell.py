@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from trading_runtime.backtest.engine import first_decision_bar, run_general
-from trading_runtime.backtest.metrics import return_statistics, sampled_bars
+from trading_runtime.backtest.metrics import ReturnStatistics, sampled_bars
 from trading_runtime.backtest.result import Tables, build_tables, symbol_holdings
 from trading_runtime.backtest.tables import Floats, Integers, unit_ratio
 from trading_runtime.core.errors import DataError, TradingRuntimeError
+from trading_runtime.core.hashing import canonical_json
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import iso_time
+from trading_runtime.objects.seal import Fields
 from trading_runtime.sweep.markets import PeriodMarket
 
-Outcome = dict[str, Any]
+Outcome = Fields  # "metrics" and "equity"
 
 
 class CellError(Exception):
@@ -34,45 +37,42 @@ class CellError(Exception):
 
 
 class Measures:
-    """What the outcomes of one market share: times and the bars returns are sampled at."""
+    """What the outcomes of one market share: times, the bars returns are sampled at, and what metrics are made of."""
 
     def __init__(self, prepared: PeriodMarket, periods_per_year: float, risk_free_rate_annual: float) -> None:
         market, account = prepared.market, prepared.account
         instrument = market.instruments[market.symbols[0]]
-        self._prepared = prepared
-        self._times = market.start_ms + market.bar_ms * np.arange(1, market.count + 1, dtype=np.int64)
-        self.samples = sampled_bars(self._times, market.bar_ms)
-        self._unit = unit_ratio(float(instrument.quote_unit))
-        self._unit_text = str(instrument.quote_unit)
-        self._start_cash = instrument.money_float(account.start_cash)
-        self._periods_per_year = periods_per_year
-        self._risk_free_rate_annual = risk_free_rate_annual
-
-    def outcome(self, samples: Integers, statistics: Floats) -> Outcome:
-        """Return metrics and equity inside the period: before it nothing is held, so that only times are cut off."""
-        first = self._prepared.warm_up
-        times = self._times[first:]
-        inside = samples[self.samples >= first]
-        metrics = return_statistics(
+        times = market.start_ms + market.bar_ms * np.arange(1, market.count + 1, dtype=np.int64)
+        self.samples = sampled_bars(times, market.bar_ms)
+        # Before the period nothing is held, so that only times are cut off.
+        self._inside = self.samples >= prepared.warm_up
+        inside = times[prepared.warm_up :]
+        self._metrics = ReturnStatistics(
+            unit_ratio(float(instrument.quote_unit)),
+            instrument.money_float(account.start_cash),
             inside,
-            statistics,
-            self._unit,
-            self._start_cash,
-            times,
-            self._prepared.market.bar_ms,
-            self._periods_per_year,
-            self._risk_free_rate_annual,
+            market.bar_ms,
+            periods_per_year,
+            risk_free_rate_annual,
         )
-        return {
-            "metrics": metrics,
-            "equity": {
-                "unit": self._unit_text,
-                "bar_ms": self._prepared.market.bar_ms,
-                "first_close_ms": int(times[0]),
-                "last_close_ms": int(times[-1]),
-                "units": inside.tolist(),
-            },
+        before = {
+            "bar_ms": market.bar_ms,
+            "first_close_ms": int(inside[0]),
+            "last_close_ms": int(inside[-1]),
+            "unit": str(instrument.quote_unit),
         }
+        self._before_units = canonical_json(before)[:-1] + b',"units":'
+
+    def outcomes(self, samples: Integers, statistics: Floats) -> list[Outcome]:
+        """Return metrics and equity inside the period of runs over the market: ``samples`` has the shape (runs,
+        sampled bars), ``statistics`` is what ``kernel.equity_statistics`` fills, shape (runs, 7).
+        """
+        inside = samples[:, self._inside]
+        metrics = self._metrics.texts(inside, statistics)
+        return [
+            Outcome({"metrics": figures, "equity": self._before_units + msgspec.json.encode(units) + b"}"})
+            for figures, units in zip(metrics, inside.tolist(), strict=True)
+        ]
 
 
 def equity_series(equity: Mapping[str, Any]) -> tuple[Integers, Floats]:
@@ -95,7 +95,9 @@ def general_outcome(prepared: PeriodMarket, strategy: Strategy, measures: Measur
         tables = build_tables(market, trace, account.start_cash)
     except TradingRuntimeError as error:
         raise CellError(error) from error
-    return measures.outcome(tables.equity_units[measures.samples], _statistics(prepared, tables))
+    samples, statistics = tables.equity_units[measures.samples], _statistics(prepared, tables)
+    (outcome,) = measures.outcomes(samples[np.newaxis], statistics[np.newaxis])
+    return outcome
 
 
 def batch_outcomes(
@@ -110,7 +112,7 @@ def batch_outcomes(
         rows = run_batch(prepared.market, strategies, prepared.account, cache=prepared.cache, progress=progress)
     except TradingRuntimeError:
         return None
-    return [measures.outcome(row.samples, row.statistics) for row in rows]
+    return measures.outcomes(np.array([row.samples for row in rows]), np.array([row.statistics for row in rows]))
 
 
 def refuse_too_short(prepared: PeriodMarket, strategy: Strategy) -> None:

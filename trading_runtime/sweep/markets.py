@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,14 @@ CELL_SEMANTICS = 1
 _PARAMETERS = "parameters"
 
 
+class IdentityText(NamedTuple):
+    """The canonical JSON of a cell's identity, and of two parts of it; the SHA-256 of the whole is the cell's id."""
+
+    whole: bytes
+    parameters: bytes
+    period: bytes
+
+
 @dataclass(frozen=True, eq=False)
 class PeriodMarket:
     """A market that reaches ``warm_up`` bars before its period, with the account and the columns its cells share."""
@@ -57,7 +65,7 @@ class Markets:
         self._hashes = {symbol: CandleHashes(bars) for symbol, bars in data.bars.items()}
         self._kept: tuple[Period, PeriodMarket] | None = None
         self._read: dict[tuple[Period, int], dict[str, Any]] = {}
-        self._texts: dict[tuple[Period, int], tuple[bytes, bytes]] = {}
+        self._texts: dict[tuple[Period, int], tuple[bytes, bytes, bytes]] = {}
         self.bar_ms = next(iter(data.bars.values())).bar_ms
 
     def needed(self, strategy: Strategy) -> int:
@@ -96,16 +104,18 @@ class Markets:
         """Return everything that can change the cell's result; its canonical JSON's SHA-256 is the cell's id."""
         return {**self._read_by(cell.period, needed), _PARAMETERS: cell.parameters}
 
-    def identity_text(self, cell: Cell, needed: int) -> bytes:
+    def identity_text(self, cell: Cell, needed: int) -> IdentityText:
         """Return the canonical JSON of ``identity``; all but the parameters is written once for a period."""
         key = (cell.period, needed)
         if key not in self._texts:
             parts = {name: canonical_json(value) for name, value in self._read_by(*key).items()}
             before = object_text({name: text for name, text in parts.items() if name < _PARAMETERS})
             after = object_text({name: text for name, text in parts.items() if name > _PARAMETERS})
-            self._texts[key] = (before[:-1] + b"," + canonical_json(_PARAMETERS) + b":", b"," + after[1:])
-        before, after = self._texts[key]
-        return before + canonical_json(cell.parameters) + after
+            opened = before[:-1] + b"," + canonical_json(_PARAMETERS) + b":"
+            self._texts[key] = (opened, b"," + after[1:], parts["period"])
+        before, after, period = self._texts[key]
+        parameters = canonical_json(cell.parameters)
+        return IdentityText(before + parameters + after, parameters, period)
 
     def _read_by(self, period: Period, needed: int) -> dict[str, Any]:
         key = (period, needed)

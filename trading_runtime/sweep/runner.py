@@ -15,7 +15,7 @@ from trading_runtime.core.strategy import Strategy
 from trading_runtime.objects.port import ObjectStore
 from trading_runtime.sweep.cell import CellError, Measures, Outcome, batch_outcomes, general_outcome
 from trading_runtime.sweep.data import SweepData, download
-from trading_runtime.sweep.markets import Markets, PeriodMarket, starting_with
+from trading_runtime.sweep.markets import IdentityText, Markets, PeriodMarket, starting_with
 from trading_runtime.sweep.results import (
     cell_key,
     failed_ids,
@@ -23,7 +23,8 @@ from trading_runtime.sweep.results import (
     failure_key,
     read_results,
     result_bytes,
-    write_new,
+    write_failures,
+    write_results,
 )
 from trading_runtime.sweep.spec import Cell, Sweep
 
@@ -53,6 +54,7 @@ class Task(NamedTuple):
     cell: Cell
     needed: int
     cell_id: str
+    text: IdentityText
 
 
 class Runner:
@@ -98,7 +100,8 @@ class Runner:
         """Return a cell with its id."""
         cell = self._sweep.cell(index)
         needed = self._markets.needed(cell.strategy)
-        return Task(cell, needed, sha256_hex(self._markets.identity_text(cell, needed)))
+        text = self._markets.identity_text(cell, needed)
+        return Task(cell, needed, sha256_hex(text.whole), text)
 
     def identity(self, task: Task) -> dict[str, Any]:
         """Return what names a cell."""
@@ -119,22 +122,19 @@ class Runner:
     def _compute(self, missing: Sequence[Task]) -> tuple[int, int]:
         if not missing:
             return 0, 0
-        written: list[tuple[str, bytes]] = []
-        failed = 0
+        results: list[tuple[str, bytes]] = []
+        failures: list[tuple[str, bytes]] = []
         for task, outcome in zip(missing, self.outcomes(missing), strict=True):
-            identity = self.identity(task)
+            failed = failure_key(self._sweep.sweep_id, task.cell_id)
+            if self._retry_failed:
+                self._store.delete(failed)
             if isinstance(outcome, CellError):
-                key = failure_key(self._sweep.sweep_id, task.cell_id)
-                if self._retry_failed:
-                    self._store.delete(key)
-                written.append((key, failure_bytes(task.cell_id, identity, outcome)))
-                failed += 1
+                failures.append((failed, failure_bytes(task.cell_id, self.identity(task), outcome)))
             else:
-                if self._retry_failed:
-                    self._store.delete(failure_key(self._sweep.sweep_id, task.cell_id))
-                written.append((cell_key(task.cell_id), result_bytes(task.cell_id, identity, outcome)))
-        write_new(self._store, written)
-        return len(missing) - failed, failed
+                results.append((cell_key(task.cell_id), result_bytes(task.cell_id, task.text, outcome)))
+        write_results(self._store, results)
+        write_failures(self._store, failures)
+        return len(results), len(failures)
 
 
 def _one(prepared: PeriodMarket, strategy: Strategy, measures: Measures) -> Outcome | CellError:

@@ -7,6 +7,7 @@ killed says so and ends: everything written by then is whole, and the next run g
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -78,6 +79,8 @@ class Pool:
         return self
 
     def __exit__(self, *reason: object) -> None:
+        if self._own is not None:
+            gc.unfreeze()
         for pipe in self._pipes:
             pipe.close()
         interrupted = reason[0] is not None
@@ -108,6 +111,7 @@ class Pool:
         if self._own is None:
             job = self._job
             self._own = Runner(self._store, self._sweep, retry_failed=job.retry_failed, expected=job.expected)
+            gc.freeze()  # as in a worker, while cells are computed
         while chunk := chunks.take():
             started = time.monotonic()
             yield self._own.run(chunk)
@@ -195,6 +199,7 @@ def _work(pipe: Connection, job: Job) -> None:
                 continue
             if runner is None:
                 runner = Runner(store, sweep, retry_failed=job.retry_failed, expected=job.expected)
+                gc.freeze()  # what is loaded stays: searching it for garbage takes the time of cells
             pipe.send(tuple(runner.run(content)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has gone or has no more work
