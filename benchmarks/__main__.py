@@ -7,20 +7,18 @@ seconds unless a row says wall.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks import reference
+from benchmarks.candles import bars_of, write_csv
 from benchmarks.measure import Process, Subject, measure, measure_processes
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.timeframes import iso_time
 
-BARS = 45_031
 _COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
-SEED = 20_220_101
 
 
 def main() -> int:
@@ -32,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
     from benchmarks.subjects import own_subjects, peer_subjects
 
-    bars = _bars(options.data)
+    bars = bars_of(options.data)
     opening, close = bars.open.tolist(), bars.close.tolist()
     yardstick = Subject("yardstick: bare Python loop", lambda: reference.run(opening, close), len(bars), "bars")
     peers, missing = peer_subjects(bars)
@@ -41,7 +39,7 @@ def main() -> int:
     measure(subjects, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
         processes = _processes(bars, Path(folder))
-        measure_processes(processes, options.rounds)
+        measure_processes(processes, options.rounds, Path(folder))
     if options.json:
         print(json.dumps(_as_json(subjects, processes, yardstick), indent=2))
     else:
@@ -52,24 +50,9 @@ def main() -> int:
     return 0
 
 
-def _bars(path: Path | None) -> Bars:
-    if path is not None:
-        from trading_runtime.data.files import load_bars
-
-        return load_bars(path, symbol=None if path.suffix == ".parquet" else "BTC/USDT:USDT").bars
-    from trading_runtime.data.synth import synthesize
-
-    return synthesize("BTC/USDT:USDT", "1m", 1_640_991_660_000, BARS, SEED, start_price="46319", tick="0.5")
-
-
 def _processes(bars: Bars, folder: Path) -> list[Process]:
     """The whole process from a CSV file to a result on disk, without the report, beside the yardstick's own."""
-    table = folder / "BTC-USDT_USDT-1m.csv"
-    with table.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["open_time_ms", "open", "high", "low", "close", "volume"])
-        columns = (bars.open_time, bars.open, bars.high, bars.low, bars.close, bars.volume)
-        rows.writerows(zip(*(column.tolist() for column in columns), strict=True))
+    table = write_csv(folder / "BTC-USDT_USDT-1m.csv", bars)
     config = folder / "config.json"
     config.write_text(
         json.dumps(

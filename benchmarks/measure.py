@@ -5,13 +5,13 @@ of them alike.
 from __future__ import annotations
 
 import gc
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.processes import run_watched
 
 
 @dataclass
@@ -58,32 +58,11 @@ class Process:
     mebibytes: list[float] = field(default_factory=list)
 
 
-# Runs the command as its only child, so that the child's own resource use can be read.
-_WATCH = """
-import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-if done.returncode:
-    sys.exit(done.stderr.decode())
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-"""
-
-
-def measure_processes(processes: list[Process], rounds: int) -> None:
+def measure_processes(processes: list[Process], rounds: int, folder: Path) -> None:
     """Fill each process's seconds (CPU) and peak memory, interleaved; the first round only warms the file cache."""
     for number in range(rounds + 1):
         for process in processes:
-            answer = subprocess.run(
-                [sys.executable, "-c", _WATCH, *process.command], capture_output=True, text=True, check=False
-            )
-            if answer.returncode:
-                raise SystemExit(f"{process.name} failed: {answer.stderr.strip()}")
-            seconds, mebibytes = map(float, answer.stdout.split())
+            cost = run_watched(process.name, process.command, folder)
             if number:
-                process.seconds.append(seconds)
-                process.mebibytes.append(mebibytes)
-
-
-def peak_mebibytes() -> float:
-    """Return this process's peak memory."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                process.seconds.append(cost.cpu_seconds)
+                process.mebibytes.append(cost.mebibytes)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import reference
+from benchmarks.candles import SYMBOL, TIMEFRAME
 from benchmarks.processes import Cost
 from benchmarks.sweep_work import Figures, Grid
 
 ROOT = Path(__file__).resolve().parents[1]
-SYMBOL, TIMEFRAME = "BTC/USDT:USDT", "1m"
 EVERY_BAR = "benchmarks.subjects:EveryBar"
 # What plans a million: 99 x 300 x 34 = 1,009,800.
 MILLION: dict[str, Any] = {

@@ -9,7 +9,6 @@ thirteen figures and the equity of each day for every cell, statistics and a rep
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import reference
-from benchmarks.__main__ import _bars as bars_of
+from benchmarks.candles import bars_of, write_csv
 from benchmarks.measure import Subject, measure
 from benchmarks.processes import run_watched
 from benchmarks.subjects import own_subjects
@@ -116,16 +115,6 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     if options.rounds < 1 or min(options.workers) < 1:
         parser.error("--rounds and --workers must be at least 1")
     return options
-
-
-def write_csv(path: Path, bars: Bars) -> Path:
-    """Write the candles as everybody reads them."""
-    columns = (bars.open_time, bars.open, bars.high, bars.low, bars.close, bars.volume)
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["open_time_ms", "open", "high", "low", "close", "volume"])
-        rows.writerows(zip(*(column.tolist() for column in columns), strict=True))
-    return path
 
 
 def _rows(
