@@ -92,7 +92,7 @@ def test_the_whole_period_has_no_bars_to_warm_up_with() -> None:
         ({"periods": {"kind": "walk_forward", "test_days": 3}}, "periods.train_days is missing"),
         ({"periods": {"train_days": 3}}, "periods.train_days is for kind walk_forward alone"),
         ({"periods": {"kind": "list"}}, "periods.periods must name at least one period"),
-        ({"periods": {"embargo_days": 2}}, "periods step_days and embargo_days are for kind walk_forward alone"),
+        ({"periods": {"embargo_days": 2}}, "periods.embargo_days is for kind walk_forward, and periods.kind is whole"),
         (
             {"periods": {"kind": "list", "periods": [{"name": "a", "start": "2023-02-01", "end": "2023-01-01"}]}},
             "periods.periods.0.end must be after start 2023-02-01",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -425,6 +426,49 @@ def test_the_heat_map_shows_any_two_parameters_and_the_rest_as_asked(browser: Br
     )
     settled(browser)
     assert browser.evaluate("document.getElementById('count').textContent") == "25 of 10,000 cells"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_headings_of_a_wide_heat_map_do_not_run_into_each_other(browser: Browser, large: Path, width: int) -> None:
+    browser.open(large, width=width, height=900)
+    ends = browser.evaluate(
+        "[...document.querySelectorAll('.heat thead th, .heat tr:first-child th')].filter((one, i, all) => "
+        "all.indexOf(one) === i && one.textContent && !one.classList.contains('corner')).map((one) => "
+        "{ const range = document.createRange(); range.selectNodeContents(one); "
+        "const box = range.getBoundingClientRect(); return [box.left, box.right, box.top]; })"
+    )
+    first = [(left, right) for left, right, top in ends if top == ends[0][2]]
+
+    assert len(first) > 3
+    assert all(right < left for (_, right), (left, _) in pairwise(first)), first
+
+
+@pytest.mark.browser
+def test_the_cells_id_is_seen_beside_four_parameters(browser: Browser, tmp_path: Path) -> None:
+    space = {"channel": [20, 55], "profit_atr": [2.0, 4.0], "risk": [0.005, 0.01], "stop_atr": [1.0, 2.0]}
+    write_sweep_report(tmp_path / "sweep.html", *sample_sweep(space))
+    browser.open(tmp_path / "sweep.html", width=1280, height=900)
+
+    assert browser.evaluate(
+        "(() => { const cell = document.querySelector('#best td.code').getBoundingClientRect(); "
+        "return cell.right <= document.querySelector('#best .scroll').getBoundingClientRect().right + 1; })()"
+    )
+
+
+def test_one_cell_is_one_cell_and_the_best_of_several_periods_names_its_own() -> None:
+    sweep, columns, _ = sample_sweep({})
+    page = sweep_report_html({**sweep, "statistics": None}, columns)
+    assert "<li>1 cell</li>" in page
+    assert "Skill, deflated" not in page
+
+    sweep, columns, _ = sample_sweep(THREE)
+    half = len(columns["period"]) // 2
+    columns["period"] = ["bear"] * half + ["bull"] * (len(columns["period"]) - half)
+    named = [{"name": name, "role": "whole", "fold": None} for name in ("bear", "bull")]
+    best = max(range(2 * half), key=columns["m_sharpe_ratio"].__getitem__)
+    page = sweep_report_html({**sweep, "periods": named}, columns)
+    assert f"The best Sharpe ratio in period {columns['period'][best]} is <b>" in page
 
 
 @pytest.mark.browser

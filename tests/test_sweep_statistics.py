@@ -21,22 +21,20 @@ from hypothesis import strategies as st
 from trading_runtime.backtest.metrics import compute_metrics
 from trading_runtime.backtest.tables import Floats
 from trading_runtime.core.errors import DataError
-from trading_runtime.sweep import statistics
-from trading_runtime.sweep.statistics import (
+from trading_runtime.sweep.deflated_sharpe import (
+    DeflatedSharpe,
     Moments,
-    backtest_overfitting,
     deflated_sharpe,
     expected_maximum_sharpe,
     minimum_track_record,
     normal_probability,
     normal_quantile,
     probabilistic_sharpe,
-    rank_correlation,
     return_moments,
-    returns_matrix,
-    sweep_statistics,
-    trial_sharpes,
 )
+from trading_runtime.sweep.overfitting import Overfitting, backtest_overfitting
+from trading_runtime.sweep.statistics import rank_correlation, sweep_statistics
+from trading_runtime.sweep.trial_returns import returns_matrix, trial_sharpes
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -340,5 +338,5 @@ def test_rank_correlation_by_hand() -> None:
 def test_every_figure_of_the_statistics_is_documented() -> None:
     text = DOCUMENT.read_text(encoding="utf-8").partition("## Statistics of a sweep")[2]
     documented = set(re.findall(r"`(\w+)`", text))
-    for kind in (statistics.DeflatedSharpe, statistics.Overfitting):
+    for kind in (DeflatedSharpe, Overfitting):
         assert set(kind.__dataclass_fields__) - {"refusal"} <= documented, kind

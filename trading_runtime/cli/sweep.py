@@ -128,7 +128,9 @@ def _add_leaderboard(verbs: Subparsers) -> None:
     _store(parser)
     parser.add_argument("--metric", metavar="NAME", help="another figure than the sweep's own")
     parser.add_argument(
-        "--direction", choices=("maximize", "minimize"), help="which end is good (default: the sweep's)"
+        "--direction",
+        choices=("maximize", "minimize"),
+        help="which end is good (default: the sweep's for its own metric, minimize for drawdown, volatility and costs)",
     )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows (default 10)")
     _json(parser)

@@ -11,7 +11,7 @@ from typing import get_args
 from trading_runtime.backtest.run import write_run
 from trading_runtime.cli.arguments import print_json, table
 from trading_runtime.cli.backtest import shown_path
-from trading_runtime.cli.sweep_run import best_rows, best_table, opened
+from trading_runtime.cli.sweep_run import best_rows, best_table, opened, progress_of
 from trading_runtime.core.errors import EXIT_DONE, EXIT_FINDING, ConfigurationError, nearest_name
 from trading_runtime.sweep.cell_report import DIGITS_LEAST, cell_run
 from trading_runtime.sweep.gather import gather_sweep
@@ -21,11 +21,16 @@ from trading_runtime.sweep.why import why_cell
 from trading_runtime.sweep.why import why_recomputed as explain_sweep
 
 CELLS_FOLDER = Path("results/cells")
+SHARDS_SHOWN_MAX = 10_000  # each is a row of the table
 _CELL_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def status(arguments: argparse.Namespace) -> int:
-    sweep, shards = sweep_status(opened(arguments), arguments.sweep, arguments.shards)
+    if arguments.shards > SHARDS_SHOWN_MAX:
+        raise ConfigurationError(f"--shards must be at most {SHARDS_SHOWN_MAX:,} here, not {arguments.shards:,}")
+    store = opened(arguments)
+    with progress_of("reading cells") as progress:
+        sweep, shards = sweep_status(store, arguments.sweep, arguments.shards, progress=progress)
     complete = all(one.done == one.planned for one in shards)
     if arguments.json:
         print_json(

@@ -13,7 +13,7 @@ from typing import Any
 
 from trading_runtime.cli.arguments import print_json, table
 from trading_runtime.cli.backtest import shown_path
-from trading_runtime.core.errors import EXIT_DONE, EXIT_FINDING, ConfigurationError
+from trading_runtime.core.errors import EXIT_DONE, EXIT_FINDING, ConfigurationError, OutputError
 from trading_runtime.data.atomic import write_whole
 from trading_runtime.objects.open import open_objects
 from trading_runtime.objects.port import ObjectStore
@@ -27,9 +27,10 @@ from trading_runtime.sweep.gather import (
 )
 from trading_runtime.sweep.measure import measure_sweep, measured_text
 from trading_runtime.sweep.plan import Planned, plan_sweep
-from trading_runtime.sweep.run import RunOptions, check_shard, run_sweep
+from trading_runtime.sweep.result_folder import clear_leftovers, refuse_other_folder
+from trading_runtime.sweep.run import RunOptions, check_run, run_sweep
 from trading_runtime.sweep.runner import Done
-from trading_runtime.sweep.tables import ranked
+from trading_runtime.sweep.tables import direction_of, ranked
 
 RESULTS_FOLDER = Path("results/sweeps")
 BEST_SHOWN = 10
@@ -38,8 +39,11 @@ _TROUBLE_SHOWN = 5
 
 
 def plan(arguments: argparse.Namespace) -> int:
+    if arguments.id_file:
+        _refuse_unwritable(Path(arguments.id_file), "--id-file")
     store = open_objects(arguments.store, os.environ)
-    planned = plan_sweep(arguments.config, store, os.environ)
+    with progress_of("counting known cells") as progress:
+        planned = plan_sweep(arguments.config, store, os.environ, progress)
     measured = measure_sweep(store, planned.sweep, planned.data).to_json() if arguments.measure else None
     if arguments.id_file:
         write_whole(Path(arguments.id_file), f"{planned.sweep.sweep_id}\n".encode())
@@ -53,16 +57,20 @@ def plan(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    store = open_objects(arguments.store, os.environ)
+    """Everything that options alone can have wrong is refused before the store is touched."""
     workers = _processors() if arguments.workers is None else arguments.workers
+    check_run(arguments.store, arguments.shard, arguments.shards, workers)
+    if arguments.sweep is not None and arguments.folder is not None:
+        raise ConfigurationError("--folder is for `sweep run --config`; a planned sweep is gathered by `sweep gather`")
+    if arguments.config is not None and arguments.shards > 1:
+        raise ConfigurationError("--config runs the whole sweep; for shards plan it and use --sweep ID")
+    if arguments.folder is not None:
+        refuse_other_folder(Path(arguments.folder))
+    store = open_objects(arguments.store, os.environ)
     if arguments.sweep is not None:
-        if arguments.folder is not None:
-            raise ConfigurationError(
-                "--folder is for `sweep run --config`; a planned sweep is gathered by `sweep gather`"
-            )
         options = RunOptions(arguments.store, arguments.shard, arguments.shards, workers, arguments.retry_failed)
-        with _progress(f"sweep {arguments.sweep} shard {options.shard} of {options.shards}") as progress:
-            done = run_sweep(store, arguments.sweep, options, progress)
+        with progress_of(f"sweep {arguments.sweep} shard {options.shard} of {options.shards}") as progress:
+            done = run_sweep(store, arguments.sweep, options, lambda done, count: progress(done.total, count))
         if arguments.json:
             print_json(
                 {"sweep_id": arguments.sweep, "shard": options.shard, "shards": options.shards, **done._asdict()}
@@ -70,20 +78,20 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             print(_done_text(done))
         return EXIT_DONE  # what failed is a fact for gather to report: repeating the shard would not mend it
-    check_shard(arguments.shard, arguments.shards)
-    if arguments.shards > 1:
-        raise ConfigurationError("--config runs the whole sweep; for shards plan it and use --sweep ID")
-    planned = plan_sweep(arguments.config, store, os.environ)
+    with progress_of("counting known cells") as counting:
+        planned = plan_sweep(arguments.config, store, os.environ, counting)
     sweep_id = planned.sweep.sweep_id
+    folder = Path(arguments.folder) if arguments.folder else RESULTS_FOLDER / results_name(planned.sweep)
+    refuse_other_folder(folder)
     print(_planned_text(planned), file=sys.stderr)
     options = RunOptions(
         arguments.store, workers=workers, retry_failed=arguments.retry_failed, strategy=planned.strategy
     )
-    with _progress(f"sweep {sweep_id}") as progress:
-        done = run_sweep(store, sweep_id, options, progress)
-    found = gather_sweep(store, sweep_id, strategy=planned.strategy)
-    folder = Path(arguments.folder) if arguments.folder else RESULTS_FOLDER / results_name(found.sweep)
-    files = write_results(store, found, folder)
+    with progress_of(f"sweep {sweep_id}") as progress:
+        done = run_sweep(store, sweep_id, options, lambda done, count: progress(done.total, count))
+    with progress_of(f"gather {sweep_id}") as progress:
+        found = gather_sweep(store, sweep_id, strategy=planned.strategy, progress=progress)
+    files = _written(store, found, folder)
     if arguments.json:
         print_json({**_gathered_json(found), "run": done._asdict(), "files": [shown_path(path) for path in files]})
     else:
@@ -94,10 +102,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def gather(arguments: argparse.Namespace) -> int:
-    store = open_objects(arguments.store, os.environ)
-    found = gather_sweep(store, arguments.sweep)
     if arguments.folder:
-        places = [shown_path(path) for path in write_results(store, found, Path(arguments.folder))]
+        refuse_other_folder(Path(arguments.folder))
+    store = open_objects(arguments.store, os.environ)
+    with progress_of(f"gather {arguments.sweep}") as progress:
+        found = gather_sweep(store, arguments.sweep, progress=progress)
+    if arguments.folder:
+        places = [shown_path(path) for path in _written(store, found, Path(arguments.folder))]
     else:
         places = [f"{store.label}/{key}" for key in upload_results(store, found)]
     if arguments.json:
@@ -107,6 +118,11 @@ def gather(arguments: argparse.Namespace) -> int:
         for place in places:
             print(f"file     {place}")
     return EXIT_DONE if found.is_complete else EXIT_FINDING
+
+
+def _written(store: ObjectStore, found: Gathered, folder: Path) -> list[Path]:
+    clear_leftovers(folder)
+    return write_results(store, found, folder)
 
 
 def best_table(found: Gathered, metric: str | None, direction: str | None, top: int) -> str:
@@ -131,7 +147,7 @@ def best_rows(found: Gathered, metric: str | None, direction: str | None, top: i
     sweep = found.sweep
     combinations, values = combination_scores(found.cells, sweep, metric or sweep.metric)
     swept = [sweep.swept(one) for one in combinations]
-    chosen: Any = direction or sweep.direction
+    chosen: Any = direction or direction_of(sweep, metric)
     ids = dict(zip(found.cells.columns["index"], found.cells.columns["cell_id"], strict=True))
     judged = [number for number, period in enumerate(sweep.periods) if period.role != "train"]
     return [
@@ -146,7 +162,7 @@ def best_rows(found: Gathered, metric: str | None, direction: str | None, top: i
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Callable[[Done, int], None]]:
+def progress_of(label: str) -> Iterator[Callable[[int, int], None]]:
     """Cells done, rate and remaining time, on stderr: a bar on a terminal, now and then a line elsewhere."""
     from tqdm import tqdm
 
@@ -154,15 +170,15 @@ def _progress(label: str) -> Iterator[Callable[[Done, int], None]]:
     last = time.monotonic()
     started = last
 
-    def show(done: Done, count: int) -> None:
+    def show(done: int, count: int) -> None:
         nonlocal bar, last
         if sys.stderr.isatty():
             if bar is None:
                 bar = tqdm(total=count, unit=" cells", desc=label, leave=False)
-            bar.update(done.total - bar.n)
+            bar.update(done - bar.n)
         elif time.monotonic() - last >= LOG_SECONDS:
             last = time.monotonic()
-            meter = tqdm.format_meter(done.total, count, last - started, unit=" cells", ncols=0)
+            meter = tqdm.format_meter(done, count, last - started, unit=" cells", ncols=0)
             print(f"{label}: {meter}", file=sys.stderr, flush=True)
 
     try:
@@ -228,6 +244,13 @@ def _gathered_text(found: Gathered) -> str:
     if not found.is_complete:
         lines.append("incomplete: run it again for what is missing or corrupt, with --retry-failed for what failed")
     return "\n".join(lines)
+
+
+def _refuse_unwritable(path: Path, option: str) -> None:
+    """Raise OutputError for a file that cannot be written because of where it would lie."""
+    above = next(one for one in path.absolute().parents if one.exists())
+    if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+        raise OutputError(f"{option} {path}: cannot be written there; name a file in a folder that you may write to")
 
 
 def _processors() -> int:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from trading_runtime.config.checking import shown
 from trading_runtime.core.errors import ConfigurationError, nearest_name
 
 Kind = Literal["number", "text", "truth"]
@@ -66,11 +67,13 @@ def parse_condition(text: str, kinds: Mapping[str, Kind]) -> Condition:
         kind = _kind(tree, kinds)
     except (SyntaxError, ValueError, MemoryError) as error:
         message = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise ConfigurationError(f"{text!r} is not a condition: {message}; write for example fast < slow") from None
+        raise ConfigurationError(
+            f"{shown(text)} is not a condition: {message}; write for example fast < slow"
+        ) from None
     except RecursionError:
         raise ConfigurationError("is nested too deeply") from None
     if kind != "truth":
-        raise ConfigurationError(f"{text!r} is {_NAMES[kind]}, not a condition; write for example fast < slow")
+        raise ConfigurationError(f"{shown(text)} is {_NAMES[kind]}, not a condition; write for example fast < slow")
     return Condition(text, tree)
 
 

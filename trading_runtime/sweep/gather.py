@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 from trading_runtime.core.errors import DataError, OutputError
 from trading_runtime.core.hashing import sha256_hex
 from trading_runtime.core.timeframes import iso_time
+from trading_runtime.data.arrow_columns import arrow_column
 from trading_runtime.objects.port import ObjectStore
 from trading_runtime.objects.seal import seal
 from trading_runtime.provenance import environment
@@ -28,13 +29,14 @@ from trading_runtime.sweep.cell import equity_series
 from trading_runtime.sweep.data import SweepData, download
 from trading_runtime.sweep.markets import starting_cash
 from trading_runtime.sweep.plan import reused_count, slug
-from trading_runtime.sweep.results import cells_key, failed_ids, read_failure, read_results
+from trading_runtime.sweep.present import present_cells
+from trading_runtime.sweep.results import Read, cells_key, failed_ids, read_failure, read_results
 from trading_runtime.sweep.run import mean_of
 from trading_runtime.sweep.runner import Runner
 from trading_runtime.sweep.search import learn_recorded
 from trading_runtime.sweep.spec import Sweep, load_sweep_spec
 from trading_runtime.sweep.statistics import returns_matrix, sweep_statistics
-from trading_runtime.sweep.tables import CORRUPT, DONE, FAILED, MISSING, Cells, ranked, write_cells
+from trading_runtime.sweep.tables import CORRUPT, DONE, FAILED, METRIC_NAMES, MISSING, Cells, Swept, ranked, write_cells
 from trading_runtime.sweep.walk_forward import Fold, Series, WalkForward, stitch, walk_forward
 
 SCHEMA_VERSION = 1
@@ -65,12 +67,20 @@ class Gathered:
         return self.counts["done"] == self.counts["planned"]
 
 
-def gather_sweep(store: ObjectStore, sweep_id: str, *, strategy: str | None = None) -> Gathered:
-    """Read every cell of a sweep and write ``gathered.json``; nothing is computed."""
+def gather_sweep(
+    store: ObjectStore,
+    sweep_id: str,
+    *,
+    strategy: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Gathered:
+    """Read every cell of a sweep and write ``gathered.json``; nothing is computed. ``progress`` is told how many cells
+    of how many were looked at.
+    """
     sweep = load_sweep_spec(store, sweep_id, strategy=strategy)
     learn_recorded(store, sweep)
     data = download(store, sweep.content["data"], sweep.settings)
-    found, lines = _read(store, sweep, data)
+    found, lines = _read(store, sweep, data, progress)
     store.put(cells_key(sweep_id), lines)
     store.put(f"sweeps/{sweep_id}/gathered.json", seal(_document(found)))
     return found
@@ -105,14 +115,21 @@ def write_results(store: ObjectStore, found: Gathered, folder: Path) -> list[Pat
 
 
 def upload_results(store: ObjectStore, found: Gathered) -> list[str]:
-    """Put the results under ``sweeps/<sweep_id>/results/`` and return their keys."""
-    keys = []
+    """Put the results under ``sweeps/<sweep_id>/results/`` and return their keys, ``cells.parquet`` first and
+    ``sweep.json`` last: who reads them the other way round sees whether they are of one gather. What an older gather
+    left besides is deleted.
+    """
+    prefix = f"sweeps/{found.sweep.sweep_id}/results/"
     with tempfile.TemporaryDirectory() as folder:
-        for path in write_results(store, found, Path(folder) / "results"):
-            key = f"sweeps/{found.sweep.sweep_id}/results/{path.name}"
-            store.put(key, path.read_bytes())
-            keys.append(key)
-    return keys
+        files = {path.name: path for path in write_results(store, found, Path(folder) / "results")}
+        names = sorted(files, key=lambda name: (name == SWEEP_FILE, name != CELLS_FILE, name))
+        for name in names:
+            if name == SWEEP_FILE:
+                for key in list(store.keys(prefix)):
+                    if key.removeprefix(prefix) not in files:
+                        store.delete(key)
+            store.put(prefix + name, files[name].read_bytes())
+    return [prefix + name for name in names]
 
 
 def results_name(sweep: Sweep) -> str:
@@ -125,7 +142,10 @@ def combination_scores(cells: Cells, sweep: Sweep, metric: str) -> tuple[list[in
     there are folds, else all. None where a cell is not done.
     """
     values = cells.columns[f"m_{metric}"]
-    position = {index: place for place, index in enumerate(cells.columns["index"])}
+    index = cells.columns["index"]  # ascending; the cells themselves, but for combinations that are not decided yet
+    position: Mapping[int, int] | range = (
+        range(len(index)) if len(index) == sweep.count else {one: place for place, one in enumerate(index)}
+    )
     judged = [number for number, period in enumerate(sweep.periods) if period.role != "train"]
     combinations = list(range(len(sweep.places)))
     found = [
@@ -134,16 +154,23 @@ def combination_scores(cells: Cells, sweep: Sweep, metric: str) -> tuple[list[in
     return combinations, found
 
 
-def _read(store: ObjectStore, sweep: Sweep, data: SweepData) -> tuple[Gathered, bytes]:
+def _read(
+    store: ObjectStore, sweep: Sweep, data: SweepData, progress: Callable[[int, int], None] | None
+) -> tuple[Gathered, bytes]:
     runner = Runner(store, sweep, data=data, expected=1)
     failed_before = failed_ids(store, sweep.sweep_id)
+    present = present_cells(store, sweep.count)
     cells, lines = Cells.of(sweep), set[str]()
+    figures = [(name, f"m_{name}") for name in METRIC_NAMES]
     found = Gathered(sweep, data, cells, "", {})
     done = 0
     decided = (index for index in sweep.indices() if sweep.is_decided(index))
     while block := list(islice(decided, BLOCK)):
         tasks = [runner.task(index) for index in block]
-        for index, task, read in zip(block, tasks, read_results(store, [one.cell_id for one in tasks]), strict=True):
+        there = [one.cell_id for one in tasks if present is None or one.cell_id in present]
+        reads = {read.cell_id: read for read in read_results(store, there)}
+        for index, task in zip(block, tasks, strict=True):
+            read = reads.get(task.cell_id, Read(task.cell_id, None))
             period = task.cell.period
             row: dict[str, Any] = {
                 **{"index": index, "cell_id": task.cell_id, "period": period.name},
@@ -152,9 +179,10 @@ def _read(store: ObjectStore, sweep: Sweep, data: SweepData) -> tuple[Gathered, 
             }
             if read.content is not None:
                 done += 1
-                row |= {f"m_{name}": value for name, value in read.content["metrics"].items()}
-                row |= {"digest": read.content["digest"], "status": DONE}
-                lines.add(f"{task.cell_id} {read.content['digest']}")
+                metrics, digest = read.content["metrics"], read.content["digest"]
+                row |= {column: metrics.get(name) for name, column in figures}
+                row |= {"digest": digest, "status": DONE}
+                lines.add(f"{task.cell_id} {digest}")
             elif read.damage is not None:
                 row["status"] = CORRUPT
                 found.corrupt[task.cell_id] = read.damage
@@ -166,6 +194,8 @@ def _read(store: ObjectStore, sweep: Sweep, data: SweepData) -> tuple[Gathered, 
                 row["status"] = MISSING
                 found.missing.append(index)
             cells.add(row)
+        if progress is not None:
+            progress(len(cells), sweep.count)
     undecided = sweep.count - len(cells)
     ordered = "".join(f"{line}\n" for line in sorted(lines)).encode()
     found.root_digest = sha256_hex(ordered)
@@ -246,11 +276,10 @@ def _write_files(store: ObjectStore, found: Gathered, folder: Path) -> None:
 def _best(found: Gathered) -> dict[str, Any] | None:
     """Return the best combination by the sweep's own metric."""
     combinations, values = combination_scores(found.cells, found.sweep, found.sweep.metric)
-    swept = [found.sweep.swept(one) for one in combinations]
-    order = ranked(values, swept, found.sweep.direction)
+    order = ranked(values, Swept(found.sweep, combinations), found.sweep.direction)
     if not order or values[order[0]] is None:
         return None
-    return {"parameters": swept[order[0]], "value": values[order[0]]}
+    return {"parameters": found.sweep.swept(combinations[order[0]]), "value": values[order[0]]}
 
 
 def _walk_forward(store: ObjectStore, found: Gathered) -> WalkForward | None:
@@ -292,15 +321,15 @@ def _statistics(store: ObjectStore, found: Gathered) -> dict[str, Any] | None:
     if len(judged) > 1 and len(judged) == len(sweep.periods):
         return None
     combinations, values = combination_scores(found.cells, sweep, sweep.metric)
-    order = ranked(values, [sweep.swept(one) for one in combinations], sweep.direction)
+    order = ranked(values, Swept(sweep, combinations), sweep.direction)
     columns = found.cells.columns
     cells = {
         index: cell_id
         for index, cell_id, status in zip(columns["index"], columns["cell_id"], columns["status"], strict=True)
         if status == DONE
     }
-    indices = {one: [number * sweep.combinations + one for number in judged] for one in combinations}
-    done = [one for one in combinations if all(index in cells for index in indices[one])]
+    done = [one for one in combinations if all(number * sweep.combinations + one in cells for number in judged)]
+    indices = {one: [number * sweep.combinations + one for number in judged] for one in done}
     if len(done) < 2 or values[order[0]] is None:
         return None
     sample = sorted({*done[:: -(-len(done) * len(judged) // TRIALS_MAX)], order[0]})
@@ -340,13 +369,8 @@ def _equity_table(path: Path, folds: WalkForward) -> Any:
 
     assert folds.stitched is not None
     curve = folds.stitched
-    table = pa.table(
-        {
-            "time_ms": pa.array(curve.time_ms.tolist(), pa.int64()),
-            "equity": pa.array(curve.equity.tolist(), pa.float64()),
-            "fold": pa.array(curve.fold.tolist(), pa.int64()),
-        }
-    )
+    columns = {"time_ms": curve.time_ms, "equity": curve.equity, "fold": curve.fold}
+    table = pa.table({name: arrow_column(values) for name, values in columns.items()})
     pyarrow.parquet.write_table(table, path, compression="zstd", version="2.6")
     return table
 

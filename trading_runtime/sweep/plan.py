@@ -7,7 +7,7 @@ counted here, before anything of it is computed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from trading_runtime.objects.seal import seal, unseal
 from trading_runtime.sweep.data import SweepData, load_data, upload
 from trading_runtime.sweep.markets import refuse_empty
 from trading_runtime.sweep.periods import make_periods
-from trading_runtime.sweep.results import cell_key
+from trading_runtime.sweep.present import count_of, present_cells
 from trading_runtime.sweep.runner import Runner
 from trading_runtime.sweep.settings import CELLS_MAX, load_sweep
 from trading_runtime.sweep.space import Places, Space, all_places, drawn_places, make_space
@@ -37,6 +37,10 @@ from trading_runtime.sweep.spec import (
     write_spec,
 )
 
+Counted = Callable[[int, int], None]  # cells done, cells in all
+
+BLOCK = 4096  # cells that are looked for together
+NO_COMBINATION = "where: no combination holds all conditions and the strategy's own check; loosen them"
 NAMED_MAX = 50  # sweeps of one name that are remembered
 
 
@@ -54,11 +58,20 @@ class Planned:
     left_out: int | None
 
 
-def plan_sweep(path: Path | str, store: ObjectStore, environment: Mapping[str, str]) -> Planned:
-    """Plan the sweep that a file describes. Raises ConfigurationError or DataError for anything a person can mend."""
+def plan_sweep(
+    path: Path | str, store: ObjectStore, environment: Mapping[str, str], progress: Counted | None = None
+) -> Planned:
+    """Plan the sweep that a file describes; ``progress`` is told how many cells of how many were looked for in a store
+    that holds results already.
+
+    Raises ConfigurationError or DataError for anything a person can mend.
+    """
     loaded = load_sweep(path)
     wanted = loaded.settings
-    backtest = load_settings(loaded.backtest_path, (), environment)
+    try:
+        backtest = load_settings(loaded.backtest_path, (), environment)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{loaded.path}: backtest {wanted.backtest!r}: {error}") from None
     settings = backtest.settings
     strategy = load_strategy(settings, backtest.folder)
     kind = type(strategy)
@@ -106,7 +119,7 @@ def plan_sweep(path: Path | str, store: ObjectStore, environment: Mapping[str, s
         return Planned(sweep, data, locator, False, reused_count(store, sweep_id), left_out)
     # The spec last: whoever sees it may begin, and what was there before is then known.
     sweep = Sweep(sweep_id, content, settings, kind, space, tuple(periods), _none_yet() if places is None else places)
-    reused = _count_present(store, sweep, data)
+    reused = _count_present(store, sweep, data, progress)
     store.create(_reused_key(sweep_id), seal({"sweep_id": sweep_id, "reused": reused}))
     _, is_new = write_spec(store, content)
     _remember(store, wanted.name, sweep_id)
@@ -149,7 +162,7 @@ def _chosen(space: Space, parameters: Any, search: str, count: int | None, seed:
     if search == "grid":
         places = all_places(space, parameters)
         if not len(places):
-            raise ConfigurationError("where: no combination holds all conditions and the strategy's own check")
+            raise ConfigurationError(NO_COMBINATION)
         return places, len(places)
     assert count is not None
     if search == "random":
@@ -158,6 +171,8 @@ def _chosen(space: Space, parameters: Any, search: str, count: int | None, seed:
         return drawn_places(space, parameters, count, seed), count
     if space.count <= CELLS_MAX:
         available = len(all_places(space, parameters))
+        if not available:
+            raise ConfigurationError(NO_COMBINATION)
         if count > available:
             raise ConfigurationError(f"search.count {count}: the space has only {available} combinations")
     return None, count
@@ -184,26 +199,19 @@ def _none_yet() -> Places:
     return np.zeros(0, dtype=np.int64)
 
 
-def _count_present(store: ObjectStore, sweep: Sweep, data: SweepData) -> int:
-    """Return how many cells have a result already: their keys beside the store's, both ascending."""
+def _count_present(store: ObjectStore, sweep: Sweep, data: SweepData, progress: Counted | None) -> int:
+    """Return how many cells have a result already."""
     if sweep.is_adaptive or next(iter(store.keys("cells/")), None) is None:
         return 0
+    present = present_cells(store, sweep.count)
     runner = Runner(store, sweep, data=data, expected=1)
-    planned = sorted({cell_key(runner.task(index).cell_id) for index in sweep.indices()})
-    return _common(iter(planned), store.keys("cells/"))
-
-
-def _common(one: Iterator[str], other: Iterator[str]) -> int:
-    count = 0
-    mine, theirs = next(one, None), next(other, None)
-    while mine is not None and theirs is not None:
-        if mine == theirs:
-            count += 1
-        if mine <= theirs:
-            mine = next(one, None)
-        else:
-            theirs = next(other, None)
-    return count
+    found = 0
+    for start in range(0, sweep.count, BLOCK):
+        block = range(start, min(start + BLOCK, sweep.count))
+        found += count_of(store, [runner.task(index).cell_id for index in block], present)
+        if progress is not None:
+            progress(block.stop, sweep.count)
+    return found
 
 
 def _previous(store: ObjectStore, name: str) -> str | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
+from multiprocessing import resource_tracker
 
 from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.objects.port import ObjectStore
@@ -15,6 +19,8 @@ from trading_runtime.sweep.runner import Done, Runner
 from trading_runtime.sweep.search import learn_recorded, run_search
 from trading_runtime.sweep.spec import Sweep, load_sweep_spec
 from trading_runtime.sweep.workers import Job, Pool, Progress
+
+WORKERS_MAX = 1024  # each is a process with libraries of its own; more is a slip of the finger
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,19 @@ class RunOptions:
 
 def check_shard(shard: int, shards: int) -> None:
     """Raise ConfigurationError for a shard that does not exist."""
-    if shards < 1 or not 0 <= shard < shards:
-        raise ConfigurationError(f"--shard {shard} --shards {shards}: shards count from 0 to {max(shards, 1) - 1}")
+    if shards < 1:
+        raise ConfigurationError(f"--shards must be at least 1, not {shards}")
+    if not 0 <= shard < shards:
+        raise ConfigurationError(f"--shard {shard} --shards {shards}: shards count from 0 to {shards - 1}")
+
+
+def check_run(address: str, shard: int, shards: int, workers: int) -> None:
+    """Raise ConfigurationError for what is wrong with how a sweep shall be run, whatever the sweep."""
+    check_shard(shard, shards)
+    if not 1 <= workers <= WORKERS_MAX:
+        raise ConfigurationError(f"--workers must be 1 to {WORKERS_MAX}, not {workers}")
+    if workers > 1 and address.startswith("memory:"):
+        raise ConfigurationError("a store in memory belongs to one process: use --workers 1 or a folder")
 
 
 def run_sweep(
@@ -47,20 +64,46 @@ def run_sweep(
     Raises ConfigurationError when the code here is not the code that was planned, or for a shard of a search that
     learns: that has one coordinator.
     """
-    check_shard(options.shard, options.shards)
+    check_run(options.address, options.shard, options.shards, options.workers)
     sweep = load_sweep_spec(store, sweep_id, strategy=options.strategy)
+    if sweep.is_adaptive and options.shards > 1:
+        raise ConfigurationError(
+            f"sweep {sweep_id} is searched by Optuna, which learns from every result: it has one coordinator; "
+            "run it with --shards 1 and as many --workers as there are cores"
+        )
     indices = sweep.indices(options.shard, options.shards)
     expected = -(-len(indices) // max(options.workers, 1))
     job = Job(options.address, sweep_id, options.strategy, options.retry_failed, expected)
-    with Pool(job, store, sweep, options.workers) as pool:
+    with ExitStack() as stack:
+        with nullcontext() if options.workers == 1 else _interrupts_held():
+            pool = stack.enter_context(Pool(job, store, sweep, options.workers))
         if not sweep.is_adaptive:
             return pool.run(indices, _telling(progress, Done(), len(indices)))
-        if options.shards > 1:
-            raise ConfigurationError(
-                f"sweep {sweep_id} is searched by Optuna, which learns from every result: it has one coordinator; "
-                "run it with --shards 1 and as many --workers as there are cores"
-            )
         return _coordinate(store, sweep, pool, progress)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C and SIGTERM waiting while workers are started, and act on them as soon as all of them stand.
+
+    Workers inherit that Ctrl-C, which a terminal sends to them too, waits: one that is still importing would end in a
+    traceback. SIGTERM must reach them, so that here it is only noted.
+    """
+    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    if mask is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # multiprocessing starts it with the first worker, and lets signals through then
+    noted: list[int] = []
+    handler = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        mask(signal.SIG_SETMASK, before)
+        if noted:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def scores(store: ObjectStore, sweep: Sweep, runner: Runner, combinations: Sequence[int]) -> list[float | None]:

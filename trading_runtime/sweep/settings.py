@@ -6,6 +6,7 @@ that is swept has a configuration of its own.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,12 +14,12 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from trading_runtime.config.checking import SettingError, check_tree
-from trading_runtime.config.files import read_tree
+from trading_runtime.config.files import Tree, read_tree
 from trading_runtime.config.schema import Section, TimeText
 from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.core.timeframes import parse_time
 
-# The metrics that every path of the engine gives to the same digits (backtest.metrics.return_statistics); a test keeps
+# The metrics that every path of the engine gives to the same digits (backtest.metrics.ReturnStatistics); a test keeps
 # both in step.
 MetricName = Literal[
     "sharpe_ratio",
@@ -37,6 +38,21 @@ MetricName = Literal[
 ]
 Direction = Literal["maximize", "minimize"]
 CELLS_MAX = 10_000_000
+
+# The keys that each kind of search or of periods does not read: a key without effect is a misunderstanding.
+_UNUSED = {
+    "search": {
+        "grid": ("seed", "sampler", "rounds"),
+        "random": ("sampler", "rounds"),
+        "optuna": (),
+    },
+    "periods": {
+        "whole": ("mode", "step_days", "embargo_days"),
+        "list": ("mode", "step_days", "embargo_days"),
+        "walk_forward": (),
+    },
+}
+_PERIOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class SearchSettings(Section, frozen=True, kw_only=True):
@@ -59,7 +75,7 @@ class SearchSettings(Section, frozen=True, kw_only=True):
 class NamedPeriod(Section, frozen=True, kw_only=True):
     """One part of the data; the bars before it warm the indicators up."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Meta(min_length=1, max_length=60, extra_json_schema={"pattern": _PERIOD_NAME})]
     start: Annotated[TimeText, Meta(description="first bar opens at or after this UTC time")]
     end: Annotated[TimeText, Meta(description="last bar closes at or before this UTC time")]
 
@@ -132,10 +148,20 @@ def load_sweep(path: Path | str) -> LoadedSweep:
     tree = read_tree(path)
     try:
         settings = check_tree(tree, {}, SweepSettings)
+        _refuse_unused(tree, settings)
         _check(settings)
     except SettingError as problem:
         raise ConfigurationError(f"{path}: {problem.key} {problem.message}") from None
     return LoadedSweep(settings, path, path.absolute().parent / settings.backtest)
+
+
+def _refuse_unused(tree: Tree, settings: SweepSettings) -> None:
+    """Refuse keys that are written and that nothing would read; the settings alone do not tell them from defaults."""
+    for section, kind in (("search", settings.search.kind), ("periods", settings.periods.kind)):
+        for name in _UNUSED[section][kind]:
+            if name in tree.get(section, {}):
+                users = " and ".join(one for one, unused in _UNUSED[section].items() if name not in unused)
+                raise SettingError(f"{section}.{name}", f"is for kind {users}, and {section}.kind is {kind}: remove it")
 
 
 def _check(settings: SweepSettings) -> None:
@@ -153,6 +179,11 @@ def _check(settings: SweepSettings) -> None:
         raise SettingError("periods.periods", "must name at least one period for kind list, and is for list alone")
     names = [period.name for period in periods.periods]
     for index, period in enumerate(periods.periods):
+        if not re.match(_PERIOD_NAME, period.name):
+            raise SettingError(
+                f"periods.periods.{index}.name",
+                f"must be of letters, digits, '.', '_' and '-' and begin with a letter or digit, not {period.name!r}",
+            )
         if period.name in names[:index]:
             raise SettingError(f"periods.periods.{index}.name", f"{period.name!r} is given twice")
         if parse_time(period.start) >= parse_time(period.end):
@@ -162,5 +193,3 @@ def _check(settings: SweepSettings) -> None:
         if (length is None) == (periods.kind == "walk_forward"):
             said = "is missing: walk_forward needs it" if length is None else "is for kind walk_forward alone"
             raise SettingError(f"periods.{name}", said)
-    if periods.kind != "walk_forward" and (periods.step_days is not None or periods.embargo_days):
-        raise SettingError("periods", "step_days and embargo_days are for kind walk_forward alone")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trading_runtime.config.checking import shown
 from trading_runtime.core.errors import ConfigurationError, nearest_name
 from trading_runtime.core.parameters import SWEEP_VALUES_MAX, Parameter, Parameters, Scalar
 from trading_runtime.sweep.conditions import Column, Condition, kind_of, parse_condition
@@ -126,7 +127,9 @@ def range_values(start: float, stop: float, step: float) -> list[float]:
     if not finite:
         raise ConfigurationError("start, stop and step must be finite, as float64 has them")
     if step <= 0 or stop < start:
-        raise ConfigurationError(f"needs a step above 0 and a stop not below start, not {start}, {stop}, {step}")
+        raise ConfigurationError(
+            f"needs a step above 0 and a stop not below start, not start {start}, stop {stop}, step {step}"
+        )
     steps = (float(stop) - float(start)) / float(step) + 1e-9
     if steps >= SWEEP_VALUES_MAX:
         raise ConfigurationError(
@@ -145,7 +148,9 @@ def _values(name: str, wanted: Any, declared: Parameter) -> tuple[Scalar, ...]:
     elif isinstance(wanted, dict):
         found = _range(wanted)
     else:
-        raise ConfigurationError(f"must be a list of values, a section of start, stop and step, or {DECLARED!r}")
+        raise ConfigurationError(
+            f"must be a list of values, a section of start, stop and step, or {DECLARED!r}, not {shown(wanted)}"
+        )
     if not found:
         raise ConfigurationError("has no values: give at least one, or remove it")
     values = tuple(declared.check(name, value) for value in found)

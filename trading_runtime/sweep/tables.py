@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +23,24 @@ from trading_runtime.sweep.spec import Sweep
 
 METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
 DONE, MISSING, FAILED, CORRUPT = "done", "missing", "failed", "corrupt"
+
+# Metrics of which less is better, for the words best and worst; for a sweep's own metric its own direction counts.
+LESS_IS_BETTER = frozenset(
+    {
+        "volatility_annual_fraction",
+        "maximum_drawdown_fraction",
+        "maximum_drawdown_bars",
+        "maximum_drawdown_days",
+        "longest_drawdown_days",
+        "average_drawdown_fraction",
+        "value_at_risk_95_fraction",
+        "expected_shortfall_95_fraction",
+        "tracking_error_annual_fraction",
+        "fees",
+        "slippage",
+        "funding",
+    }
+)
 
 Row = dict[str, Any]
 
@@ -63,19 +83,42 @@ class Cells:
         return {name: self.columns[f"p_{name}"][position] for name in self.parameters}
 
 
+def direction_of(sweep: Sweep, metric: str | None) -> Direction:
+    """Return which end of a metric is good: of the sweep's own what the sweep says, of others what they mean."""
+    if metric is None or metric == sweep.metric:
+        return sweep.direction
+    return "minimize" if metric in LESS_IS_BETTER else "maximize"
+
+
+class Swept(Sequence[Mapping[str, Scalar]]):
+    """The swept parameters of combinations, each made when it is asked for: there may be millions."""
+
+    def __init__(self, sweep: Sweep, combinations: Sequence[int]) -> None:
+        self._sweep = sweep
+        self._combinations = combinations
+
+    def __len__(self) -> int:
+        return len(self._combinations)
+
+    def __getitem__(self, position: Any) -> Any:
+        return self._sweep.swept(self._combinations[position])
+
+
 def ranked(
     scores: Sequence[float | None], parameters: Sequence[Mapping[str, Scalar]], direction: Direction
 ) -> list[int]:
     """Return positions from best to worst; equal scores by the smallest canonical JSON of their parameters, those
-    without a score last.
+    without a score last, in their own order.
     """
-
-    def order(position: int) -> tuple[bool, float, bytes]:
-        score = scores[position]
-        signed = 0.0 if score is None else -score if direction == "maximize" else score
-        return score is None, signed, canonical_json(dict(parameters[position]))
-
-    return sorted(range(len(scores)), key=order)
+    sign = -1.0 if direction == "maximize" else 1.0
+    scored = sorted((sign * score, position) for position, score in enumerate(scores) if score is not None)
+    order: list[int] = []
+    for _, equal in groupby(scored, key=itemgetter(0)):
+        positions = [position for _, position in equal]
+        if len(positions) > 1:  # most scores stand alone, and a text costs more than everything else
+            positions.sort(key=lambda position: canonical_json(dict(parameters[position])))
+        order.extend(positions)
+    return [*order, *(position for position, score in enumerate(scores) if score is None)]
 
 
 def write_cells(path: Path, cells: Cells, sweep: Sweep) -> None:

@@ -22,6 +22,7 @@ from trading_runtime.sweep.results import cells_key, read_results
 from trading_runtime.sweep.spec import read_content
 
 CELLS_COMPARED_MAX = 20_000
+ENTRIES_SHOWN = 5  # of a list that differs
 
 
 @dataclass
@@ -100,11 +101,7 @@ def why_cell(store: ObjectStore, cell_id: str, against: str) -> Why:
         raise ConfigurationError(f"sweep {against} has no result to compare with: run it first")
     why = Why(cell_id, nearest[1])
     for part in explained(identity, nearest[2]):
-        mine, theirs = identity.get(part), nearest[2].get(part)
-        if isinstance(mine, dict) and isinstance(theirs, dict):
-            _compare_mapping(part, mine, theirs, part, why)
-        else:
-            why.say(part, f"{part}: {_short(theirs)} before, {_short(mine)} now")
+        _compare(part, part, identity.get(part), nearest[2].get(part), why)
     return why
 
 
@@ -171,16 +168,27 @@ def _compare_settings(content: Mapping[str, Any], other: Mapping[str, Any], why:
         mine, theirs = content["backtest"][section], other["backtest"].get(section)
         if mine == theirs or section in ("strategy", "data", "quality"):
             continue
-        if isinstance(mine, dict) and isinstance(theirs, dict):
-            _compare_mapping(section, mine, theirs, section, why)
-        else:
-            why.say(section, f"{section}: {_short(theirs)} before, {_short(mine)} now")
+        _compare(section, section, mine, theirs, why)
 
 
 def _compare_mapping(part: str, mine: Mapping[str, Any], theirs: Mapping[str, Any], label: str, why: Why) -> None:
     for name in {**mine, **theirs}:
         if mine.get(name) != theirs.get(name):
-            why.say(part, f"{label} {name}: {_short(theirs.get(name))} before, {_short(mine.get(name))} now")
+            _compare(part, f"{label} {name}", mine.get(name), theirs.get(name), why)
+
+
+def _compare(part: str, label: str, mine: Any, theirs: Any, why: Why) -> None:
+    """Say what differs at its place: inside sections, and inside lists that are as long as before."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        _compare_mapping(part, mine, theirs, label, why)
+    elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        places = [place for place, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other]
+        for place in places[:ENTRIES_SHOWN]:
+            _compare(part, label if len(mine) == 1 else f"{label} {place}", mine[place], theirs[place], why)
+        if len(places) > ENTRIES_SHOWN:
+            why.say(part, f"{label}: {len(places) - ENTRIES_SHOWN:,} more entries differ")
+    else:
+        why.say(part, f"{label}: {_short(theirs)} before, {_short(mine)} now")
 
 
 def _short(value: Any) -> str:

@@ -16,27 +16,10 @@ from trading_runtime.backtest.figures import is_number, moment
 from trading_runtime.sweep.report.headline import stitched_metrics
 from trading_runtime.sweep.report.subject import Subject, kind, label
 from trading_runtime.sweep.statistics import rank_correlation
+from trading_runtime.sweep.tables import LESS_IS_BETTER
 from trading_runtime.sweep.walk_forward import METRIC, PARAMETER
 
 ID_DIGITS = 16
-
-# Metrics of which less is better, for the words best and worst; the sweep's own direction goes before.
-HARM = frozenset(
-    {
-        "volatility_annual_fraction",
-        "maximum_drawdown_fraction",
-        "maximum_drawdown_bars",
-        "maximum_drawdown_days",
-        "longest_drawdown_days",
-        "average_drawdown_fraction",
-        "value_at_risk_95_fraction",
-        "expected_shortfall_95_fraction",
-        "tracking_error_annual_fraction",
-        "fees",
-        "slippage",
-        "funding",
-    }
-)
 
 
 def drawn(subject: Subject) -> dict[str, Any]:
@@ -59,7 +42,7 @@ def drawn(subject: Subject) -> dict[str, Any]:
                 "key": key,
                 "label": label(key),
                 "kind": kind(key),
-                "harm": key in HARM,
+                "harm": key in LESS_IS_BETTER,
                 "values": _short(columns[METRIC + key]),
             }
             for key in subject.metrics

@@ -29,12 +29,13 @@ _TAG = re.compile("<[^>]*>")
 
 def title(subject: Subject) -> str:
     planned, periods = _count(subject, "planned"), subject.sweep.get("periods")
+    cells = subject.total if planned is None else planned
     strategy = subject.sweep.get("strategy")
     facts = [
         plain(strategy.get("name") or strategy.get("class") or "")
         if isinstance(strategy, dict)
         else plain(strategy or ""),
-        f"{count(subject.total if planned is None else planned)} cells",
+        f"{count(cells)} {'cell' if cells == 1 else 'cells'}",
         f"{count(len(periods))} periods" if isinstance(periods, list) and len(periods) > 1 else "",
         f"by {label(subject.metric)}, {'highest' if subject.highest else 'lowest'} first",
     ]
@@ -58,7 +59,10 @@ def _sentences(subject: Subject) -> list[str]:
         names = subject.parameters
         chosen = escape(words_of(names, [subject.columns[PARAMETER + name][rows[0]] for name in names]))
         value = figure(subject.metric, subject.columns[METRIC + subject.metric][rows[0]])
-        where = " in train" if (subject.columns.get("role") or [""])[rows[0]] == "train" else ""
+        in_train = (subject.columns.get("role") or [""])[rows[0]] == "train"
+        period = subject.columns["period"][rows[0]]
+        several = len(_listed(subject, "periods")) > 1
+        where = " in train" if in_train else f" in period {escape(plain(period))}" if several else ""
         with_ = f" with {chosen}" if chosen else ""
         sentences.append(f"The best {escape(label(subject.metric))}{where} is <b>{value}</b>{with_}.")
     best = subject.part("best")
@@ -135,7 +139,7 @@ def tiles(subject: Subject) -> str:
             ("Out of sample", figure("total_return_fraction", total, sign=True), "all tests, chained", ""),
             ("Sharpe", figure("sharpe_ratio", sharpe), "out of sample", ""),
         ]
-    else:
+    elif statistics:
         figures += [
             ("Skill, deflated", _share(deflated.get("probability")), "deflated Sharpe", ""),
             ("Overfitting", _share(overfitting.get("probability")), "probability, CSCV", ""),

@@ -1,23 +1,16 @@
-"""The frame of a sweep's report and its assembly: head, security policy, menu, frames of the drawings, and the file
-itself.
+"""The report of a sweep, put together: which sections there are, in which order, and the frames of the drawings.
 
-The policy admits the one script of the page and no request at all. Looks are those of the backtest report.
+Looks are those of the backtest report, and so is the frame of the page.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 from collections.abc import Mapping
-from functools import cache
-from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from trading_runtime.backtest.report.markup import embedded_json, text_of
-from trading_runtime.core.errors import OutputError
+from trading_runtime.backtest.report.frame import asset, page_text, write_page
+from trading_runtime.backtest.report.markup import text_of
 from trading_runtime.sweep.report.drawn import drawn
 from trading_runtime.sweep.report.headline import notices, tiles, title
 from trading_runtime.sweep.report.sections import best_cells, folds, provenance, statistics, stitched
@@ -37,14 +30,7 @@ def write_sweep_report(
     ``cells.parquet`` and ``equity.parquet``; ``links`` leads from cell ids to reports, by paths beside ``path``.
     Raises DataError for columns that are missing, OutputError when the file cannot be written.
     """
-    text = sweep_report_html(sweep, cells, equity, links)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}") from error
+    write_page(path, sweep_report_html(sweep, cells, equity, links))
 
 
 def sweep_report_html(
@@ -53,11 +39,6 @@ def sweep_report_html(
     """Return the whole page as text."""
     subject = read_subject(sweep, cells, equity, links)
     content = drawn(subject)
-    script = _asset("trading_runtime.sweep.report", "sweep.js")
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{_hash(script)}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
     sections = {
         "best": best_cells(subject),
         "stitched": stitched(subject),
@@ -65,41 +46,20 @@ def sweep_report_html(
         "statistics": statistics(subject),
         "scatter": _scatter(content["pairs"]),
         "explore": _explore(subject),
-        "cells": _cells(),
+        "cells": _cells(subject),
         "provenance": provenance(subject),
     }
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{escape(policy, quote=False)}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            '<meta name="referrer" content="no-referrer">',
-            '<link rel="icon" href="data:,">',
-            f"<title>{text_of(sweep.get('name', 'sweep'))} – sweep report</title>",
-            f"<style>{_asset('trading_runtime.backtest', 'report.css')}</style>",
-            f"<style>{_asset('trading_runtime.sweep.report', 'sweep.css')}</style>",
-            "</head>",
-            "<body>",
-            _top(sections),
-            '<main id="main">',
-            title(subject),
-            notices(subject),
-            tiles(subject),
-            *[section for section in sections.values() if section],
-            "</main>",
-            f'<script type="application/json" id="data">{embedded_json(content)}</script>',
-            f"<script>{script}</script>",
-            "</body>",
-            "</html>",
-            "",
-        ]
+    return page_text(
+        title=f"{text_of(sweep.get('name', 'sweep'))} – sweep report",
+        styles=[asset("report.css"), asset("sweep.css", _PACKAGE)],
+        menu={key: word for key, word in _MENU.items() if sections[key]},
+        sections=[title(subject), notices(subject), tiles(subject), *sections.values()],
+        data=content,
+        scripts=[asset("sweep.js", _PACKAGE)],
     )
 
 
+_PACKAGE = "trading_runtime.sweep.report"
 _MENU = {
     "best": "Best",
     "stitched": "Out of sample",
@@ -110,15 +70,6 @@ _MENU = {
     "cells": "Cells",
     "provenance": "Provenance",
 }
-
-
-def _top(sections: Mapping[str, str]) -> str:
-    menu = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in _MENU.items() if sections[key])
-    return f"""<a class="skip" href="#main">Skip to the result</a>
-<header class="top">
-<nav aria-label="Sections"><ul>{menu}</ul></nav>
-<button type="button" id="theme" class="quiet" hidden>Dark</button>
-</header>"""
 
 
 def _scatter(pairs: Mapping[str, Any] | None) -> str:
@@ -171,19 +122,11 @@ The filter does the same by keyboard.</p>
 </section>"""
 
 
-def _cells() -> str:
-    return """<section id="cells" class="card" aria-labelledby="cells-title">
+def _cells(subject: Subject) -> str:
+    chosen = " The filter and the brushes above choose what is listed." if subject.parameters else ""
+    return f"""<section id="cells" class="card" aria-labelledby="cells-title">
 <div class="bar"><h2 id="cells-title">Cells</h2><p class="unit" id="cells-told"></p> <div class="range" role="group"
 aria-label="Pages" id="pages" hidden></div></div> <div class="scroll" tabindex="0" role="region"
-aria-label="Cells"><table class="trades cells" id="cell-table"></table></div> <p class="hint">Click a heading to sort.
-The filter and the brushes above choose what is listed.</p> </section>
+aria-label="Cells"><table class="trades cells" id="cell-table"></table></div> <p class="hint">Click a heading to
+sort.{chosen}</p> </section>
 """
-
-
-@cache
-def _asset(package: str, name: str) -> str:
-    return resources.files(package).joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -17,7 +17,8 @@ from trading_runtime.sweep.report.subject import Json, Subject, figure, label, w
 from trading_runtime.sweep.walk_forward import METRIC, PARAMETER
 
 BEST_SHOWN = 20
-BEST_METRICS = 7  # as many as a desk's width holds beside a few parameters
+BEST_METRICS = 9  # as many columns of parameters and metrics as a desk's width holds
+BEST_METRICS_LEAST = 3
 VALUES_SHOWN = 12
 
 _STITCHED = (
@@ -39,7 +40,7 @@ def best_cells(subject: Subject) -> str:
         body = f'<p class="empty">No cell has a value of {escape(label(subject.metric))}.</p>'
         return _card("best", "Best cells", "", body)
     several = len(set(columns["period"])) > 1
-    metrics = subject.metrics[: BEST_METRICS - several]
+    metrics = subject.metrics[: max(BEST_METRICS_LEAST, BEST_METRICS - several - len(names))]
     trades_head = ["Trades"] if subject.knows_trades else []
     linked = any(columns["cell_id"][row] in subject.links for row in rows)
     heads = ["", *names, *(label(metric) for metric in metrics), *trades_head, "Cell"]

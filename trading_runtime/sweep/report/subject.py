@@ -135,18 +135,28 @@ def read_subject(
     for name, values in columns.items():
         if len(values) != total:
             raise DataError(f"the column {name!r} of the cells has {len(values)} values beside {total} cells")
-    for name in [name for name in names if name.startswith(METRIC)]:
-        columns[name] = [
-            value if ok in USABLE else None for value, ok in zip(columns[name], columns["status"], strict=True)
-        ]
-    subject = Subject(dict(sweep), columns, total, _equity(equity), _links(links or {}))
+    told = dict(sweep), total, _equity(equity), _links(links or {})
     if total <= CELLS_SHOWN_MOST:
-        return subject
-    best = subject.ranked()[: CELLS_SHOWN_MOST // 10]
+        return _subject(columns, *told)
+    # Only what decides which cells are shown is looked at in all of them: there may be millions.
+    deciding = [name for name in names if not name.startswith(METRIC) or name == METRIC + str(sweep.get("metric"))]
+    best = _subject({name: columns[name] for name in deciding}, *told).ranked()[: CELLS_SHOWN_MOST // 10]
     step = -(-total // (CELLS_SHOWN_MOST - len(best)))
     kept = sorted(set(best) | set(range(0, total, step)))
-    thinned = {name: [values[row] for row in kept] for name, values in columns.items()}
-    return Subject(subject.sweep, thinned, total, subject.equity, subject.links)
+    return _subject({name: [values[row] for row in kept] for name, values in columns.items()}, *told)
+
+
+def _subject(
+    columns: dict[str, list[Any]], sweep: Json, total: int, equity: dict[str, list[Any]] | None, links: dict[str, str]
+) -> Subject:
+    """Return the subject of some cells, whose figures count only where the cell is done."""
+    shown = {
+        name: [value if ok in USABLE else None for value, ok in zip(values, columns["status"], strict=True)]
+        if name.startswith(METRIC)
+        else values
+        for name, values in columns.items()
+    }
+    return Subject(sweep, shown, total, equity, links)
 
 
 def _names(table: Any) -> list[str]:
@@ -160,7 +170,9 @@ def _column(table: Any, name: str) -> list[Any]:
         values = values.to_pylist()
     elif hasattr(values, "tolist"):
         values = values.tolist()
-    return [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
+    if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+        return [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
+    return list(values) if not isinstance(values, list) else values
 
 
 def _equity(table: Any) -> dict[str, list[Any]] | None:

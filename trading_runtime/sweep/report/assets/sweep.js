@@ -56,7 +56,7 @@
 
   // ---- the filter: period, words and brushes; every view shows what it leaves ------------------------
 
-  const filter = { period: "all", terms: [], brushes: new Map(), wrong: "" };
+  const filter = { period: "every", terms: [], brushes: new Map(), wrong: "" };
   const views = [];
   const columnsByName = new Map();
   if (data.trades) columnsByName.set("trades", (row) => data.trades[row]);
@@ -88,7 +88,7 @@
     };
   };
   const inPeriod = (row) => {
-    if (filter.period === "all") return true;
+    if (filter.period === "every") return true;
     const [kind, ...rest] = filter.period.split(":");
     return kind === "role" ? periodOf(row).role === rest.join(":") : data.period[row] === Number(rest[0]);
   };
@@ -371,7 +371,10 @@
       table.style.setProperty("--columns", across.count);
       const head = table.createTHead().insertRow();
       head.append(element("th", other ? `${other.name} ↓  ${one.name} →` : one.name, "corner"));
-      const every = figures ? 1 : Math.ceil(across.count / 10);
+      // Words that have no room side by side stand over every second, third, ... column, as wide as they need.
+      const room = Math.max(14, (byId("heat").clientWidth - 90) / across.count);
+      const widest = 7 * Math.max(...across.words.map((words) => words.length)) + 6;
+      const every = figures ? 1 : Math.ceil(widest / room);
       across.words.forEach((words, i) => head.append(element("th", i % every ? "" : words)));
       const body = table.createTBody();
       for (let j = 0; j < down.count; j++) {
@@ -660,9 +663,9 @@
   const setFilter = (words) => { byId("filter").value = words; readFilter(); };
   const controls = () => {
     const period = byId("period"), picker = byId("metric");
-    period.append(new Option("all", "all"));
+    period.append(new Option("every period", "every"));
     for (const role of new Set(data.periods.map((one) => one.role))) {
-      if (role && data.periods.filter((one) => one.role === role).length > 1) period.append(new Option(`every ${role}`, `role:${role}`));
+      if (role && role !== "whole" && data.periods.filter((one) => one.role === role).length > 1) period.append(new Option(`every ${role}`, `role:${role}`));
     }
     data.periods.forEach((one, i) => period.append(new Option(one.words ? `${one.name}: ${one.words}` : one.name, `one:${i}`)));
     if (data.periods.length < 2) period.closest("label").hidden = true;
