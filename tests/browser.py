@@ -107,7 +107,7 @@ class Browser:
         while self.evaluate("document.documentElement?.dataset.ready") is None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{page} did not become ready; {self.problems}")
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks at the page
 
     def evaluate(self, expression: str) -> Any:
         """Return the JSON value of a JavaScript expression; raises RuntimeError when it throws."""
@@ -193,5 +193,5 @@ class Browser:
                 if target["type"] == "page":
                     name: str = target["targetId"]
                     return name
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks for the page
         raise TimeoutError("the browser opened no page")

@@ -72,6 +72,12 @@ def publish_next(world: World) -> None:
     world.venue.savings.deposit("USDT", "150")
 
 
+def a_held_market_stops(world: World) -> None:
+    """The market of a holding that left the pool is in a break."""
+    publish_next(world)
+    world.venue.stopped.add(ETH)
+
+
 def flows_come_and_go(world: World) -> None:
     """Somebody pays in and takes out; the hour's interest has just been told."""
     world.venue.savings.deposit("USDT", "200")

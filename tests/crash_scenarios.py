@@ -20,6 +20,7 @@ from crash_live_pool import (
     LTC,
     SOL,
     XRP,
+    a_held_market_stops,
     a_little_comes,
     flows_come_and_go,
     live_pool,
@@ -167,6 +168,11 @@ _LIVE_POOL = (
         "rotation: one retired, another bought, the rest is saved", 2,
         live_pool({0: _HELD, 2: (SOL, LTC)}, ETH, SOL, XRP, LTC),
         ("order, few", "second order", "movement, few"), publish_next,
+    ),
+    _live(
+        "the market of one that is held has stopped, another is bought", 2,
+        live_pool({0: _HELD, 2: (SOL, LTC)}, ETH, SOL, XRP, LTC),
+        ("order, few", "movement, few", "questions"), a_held_market_stops,
     ),
     _live(
         "the breaker sells two and latches", 2,

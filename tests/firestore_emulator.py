@@ -90,7 +90,7 @@ class Emulator:
             while time.monotonic() < deadline and self._process.poll() is None:
                 if _answers(port):
                     return
-                time.sleep(0.05)
+                time.sleep(0.05)  # between two looks for its answer
             self.stop()
         raise RuntimeError(f"the Firestore emulator did not start:\n{log.read_text(errors='replace')[-2000:]}")
 

@@ -37,6 +37,12 @@ BTC, ETH, SOL, XRP, LTC, BCH, ADA, BNB = (
     f"{base}/USDT" for base in ("BTC", "ETH", "SOL", "XRP", "LTC", "BCH", "ADA", "BNB")
 )
 POOL = (ETH, SOL, XRP, LTC, BCH)
+SECOND_POOL = (ADA, SOL, XRP, LTC, BCH)
+# Without savings and fuel: an hour of them is many requests, which are sent no faster than the exchange likes.
+PLAIN: dict[str, Any] = {
+    "account": {"funds": "given", "cash": 10_000, "adopt": []},
+    "treasury": {"earn_buffer": False, "fuel_symbol": None},
+}
 # Price at the start, growth of a day, and how much a day's growth may differ from that.
 PATHS: dict[str, tuple[float, float, float]] = {
     BTC: (30_000.0, 0.0008, 0.004),
@@ -51,6 +57,16 @@ PATHS: dict[str, tuple[float, float, float]] = {
 LOTS = {BTC: "0.00001", ETH: "0.0001", SOL: "0.001", XRP: "1", LTC: "0.001", BCH: "0.001", ADA: "0.1", BNB: "0.001"}
 TICKS = {XRP: "0.0001", ADA: "0.0001"}
 DAYS_BEFORE, DAYS_AFTER = 620, 6
+
+
+def traded(report: dict[str, Any]) -> set[tuple[str, str]]:
+    """Sides and symbols of a report's fills."""
+    return {(fill["side"], fill["symbol"]) for fill in report["fills"]}
+
+
+def events(report: dict[str, Any]) -> list[str]:
+    """What happened beside the plan, by name."""
+    return [note["event"] for note in report["notes"]]
 
 
 def _bars(symbol: str, timeframe: str, first_ms: int, bar_ms: int, closes: list[float]) -> Bars:
@@ -85,17 +101,18 @@ def hourly(symbol: str) -> Bars:
 
 class StrictBinance(BinanceServer):
     """Answers a question for named markets as Binance does: only those, and -1121 when one of them is unknown. Markets
-    in ``halted`` are in a break.
+    in ``halted`` are in a break, those in ``gone`` are no more.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.halted: set[str] = set()
+        self.gone: set[str] = set()
 
     def _public(self, path: str, parameters: dict[str, str], is_perpetual: bool) -> Any:
         answer = super()._public(path, parameters, is_perpetual)
         if path.endswith("/exchangeInfo") and not path.startswith("/dapi"):
-            rows = {row["symbol"]: row for row in answer["symbols"]}
+            rows = {row["symbol"]: row for row in answer["symbols"] if row["symbol"] not in self.gone}
             for symbol in self.halted:
                 if symbol in rows:
                     rows[symbol]["status"] = "BREAK"

@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif action == "written_503":
             self.answer(503, {}, b"<Error><Code>ServiceUnavailable</Code></Error>")
         elif action == "late":
-            time.sleep(self.proxy.late_seconds)
+            time.sleep(self.proxy.late_seconds)  # the fault itself: an answer that comes late
             self.close_connection = True
         elif action == "spoilt":
             self.answer(status, kept, bytes([content[0] ^ 1]) + content[1:])

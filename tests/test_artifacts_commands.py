@@ -210,3 +210,22 @@ def test_a_store_that_no_other_process_sees_is_refused(run: Run, config: Path) -
     for words in (("show",), ("publish", REAL)):
         with pytest.raises(ConfigurationError, match=r"store.kind memory"):
             run(*words, "--config", config, "--set", "store.kind=memory")
+
+
+def test_a_secret_that_a_publication_carries_is_printed_by_no_command(
+    run: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, key = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0", "hush-hush-hush"
+    monkeypatch.setenv("BINANCE_API_SECRET", key)
+    path = tmp_path / "telling.json"
+    source = f"by {key} api_key=abcdef123456"
+    path.write_bytes(file_bytes(payload(as_of_date="2026-06-01", version=f"v {token}", source_project=source)))
+    commands = (("check", path), ("publish", path, "--config", config), ("show", "--config", config))
+    told = [run(*words, *NOW, *form) for words in commands for form in ((), ("--json",))]
+    for code, text in told:
+        assert code == EXIT_DONE, text
+        assert "***" in text
+        assert not [secret for secret in (token, key, "abcdef123456") if secret in text], text
+    shown = json.loads(told[-1][1])
+    assert shown["source_kind"] == "fresh_upstream"
+    assert shown["symbols"][0] == "ETH/USDT"

@@ -35,7 +35,7 @@ class Slow(Strategy):
     "Never ends."
     def decide(self, inputs):
         print("deciding", flush=True)
-        time.sleep(60)
+        time.sleep(60)  # until it is interrupted
 class Wrong(Strategy):
     "Has a defect."
     def decide(self, inputs):

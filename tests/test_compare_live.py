@@ -495,10 +495,13 @@ def test_what_cannot_be_compared_is_said() -> None:
     world = World()
     run_live(world, 4)
     session = recorded(world)
-    with pytest.raises(DataError, match=r"the data has no BTC/USDT, .* it has ETH/USDT"):
+    first, last = session.decisions()[0], session.decisions()[-1]
+    span = f"{iso_time(first.seen['bars']['BTC/USDT']['first_open'])} to {iso_time(last.slot)}"
+    with pytest.raises(DataError, match=f"missing: BTC-USDT-1h from {span}$"):
         compare_session(session, Alternate(), data={"ETH/USDT": walk_bars("ETH/USDT")})
     short = world.bars.slice(0, 51)
-    with pytest.raises(DataError, match="does not hold all bars"):
+    given = f"{iso_time(int(short.open_time[0]))} to {iso_time(int(short.close_time[-1]))}"
+    with pytest.raises(DataError, match=rf"BTC-USDT-1h from {span} \(what was given goes from {given}\)$"):
         compare_session(session, Alternate(), data={"BTC/USDT": short})
 
     def edit(items: list[tuple[str, int | None, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import long_memory
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from cycle_world import HOUR_MS, START_MS, UNIT, Alternate, Bracket, World
 from live_strategies import BuysEach, EntryExit, EveryHour, FarBid, FarStop, Grid, LongThenShort
+from operator_world import loaded, write_paper_config
 from venue.faults import Faults, error, lost_answer, lost_request
 from venue.orders import NewOrder
 from venue.port import VenueExchange
@@ -21,14 +23,17 @@ from trading_runtime.core.intents import stop, target
 from trading_runtime.core.risk import RiskLimits
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import DAY_MS, WEEK_ANCHOR_MS, WEEK_MS, iso_time
+from trading_runtime.cycle.build import open_parts
 from trading_runtime.cycle.context import Patience
 from trading_runtime.cycle.messages import message_of
 from trading_runtime.cycle.recorded import read_session
 from trading_runtime.cycle.replay import replay_session
+from trading_runtime.cycle.report import CycleReport
 from trading_runtime.cycle.run import run_cycle
 from trading_runtime.exchanges.port import OrderReport
 from trading_runtime.stores.control import Control
 from trading_runtime.stores.journal import Journal
+from trading_runtime.telemetry.log import EventLog
 
 PERPETUAL = "BTC/USDT:USDT"
 
@@ -90,6 +95,37 @@ def test_a_slot_of_days_and_weeks_is_asked_for_by_any_time_within_it(timeframe: 
     report = run_cycle(job, START_MS + bar_ms, "next")
     assert (report.status, report.slot) == ("done", START_MS + bar_ms)
     assert report.missed_slots == []
+
+
+def test_an_older_slot_of_history_that_is_played_back_is_named_and_no_clock_is_blamed(tmp_path: Path) -> None:
+    config = write_paper_config(tmp_path)
+
+    def run(asked: int | None) -> CycleReport:
+        # A process of its own each time: the feed knows no more than the files.
+        parts = open_parts(loaded(config), "paper", {}, "test", EventLog(level="off"))
+        try:
+            return run_cycle(parts.job, asked, "run")
+        finally:
+            parts.documents.close()
+
+    last = [run(None) for _ in range(5)][-1].slot
+    assert last is not None
+    report = run(last - 3 * HOUR_MS)
+    assert (report.status, report.exit_code, report.slot) == ("already_done", 0, last - 3 * HOUR_MS)
+    assert report.reason == f"slot {iso_time(last - 3 * HOUR_MS)} is past: slot {iso_time(last)} is done"
+    assert report.mismatches == []
+    report = run(last)
+    assert (report.status, report.reason) == ("already_done", f"slot {iso_time(last)} is done")
+    assert run(None).slot == last + HOUR_MS
+
+
+def test_a_dry_run_leaves_the_store_closed(tmp_path: Path) -> None:
+    config = write_paper_config(tmp_path)
+    for mode in ("paper", "dry-run"):
+        parts = open_parts(loaded(config), mode, {}, "test", EventLog(level="off"))
+        assert run_cycle(parts.job, None, "run").status == "done"
+        parts.documents.close()
+        assert not (tmp_path / "state.sqlite-wal").exists(), f"{mode}: SQLite takes it away with the last connection"
 
 
 # Warming up

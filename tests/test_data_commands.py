@@ -299,7 +299,7 @@ def test_an_interrupted_import_leaves_nothing_behind(tmp_path: Path) -> None:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(wait_seconds)
+        time.sleep(wait_seconds)  # to be interrupted at different places, whichever they are
         os.kill(process.pid, signal.SIGINT)
         process.communicate(timeout=60)
         present = sorted(entry.name for entry in out.iterdir()) if out.exists() else []

@@ -86,7 +86,7 @@ class LoopbackExchange:
                 self.send(request, 200, {"serverTime": NOW})
         elif parts.path == "/api/v3/klines":
             self.asked.append(int(query.get("startTime", "0")))
-            time.sleep(self.pause_seconds)
+            time.sleep(self.pause_seconds)  # a slow exchange: there is something left to interrupt
             if self.faults:
                 self.fail(request, self.faults.pop(0))
             else:
@@ -431,7 +431,7 @@ def test_an_interrupted_download_goes_on_and_ends_with_the_same_bytes(
     pages = partial_folder(tmp_path / "two" / "BTC-USDT-1h.parquet")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and len(list(pages.glob("page-*.json")) if pages.exists() else []) < 3:
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks for the pages
     os.kill(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130

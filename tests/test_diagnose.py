@@ -19,6 +19,7 @@ from trading_runtime.core.errors import StoreDamaged, TradingRuntimeError
 from trading_runtime.core.timeframes import DAY_MS, iso_time
 from trading_runtime.cycle.build import open_parts
 from trading_runtime.cycle.diagnose import TITLES, Diagnosis, Period, diagnose, newest_slot
+from trading_runtime.cycle.recorded import sessions_in_time
 from trading_runtime.cycle.run import run_cycle
 from trading_runtime.stores.documents import Document
 from trading_runtime.stores.journal import START, Journal
@@ -146,6 +147,21 @@ def test_every_session_counts_and_each_only_once() -> None:
     assert gates_of(found, "Runtime") == {"odd": 10}
     for index in range(10):
         assert diagnose(journal, slot_period(index)).decisions == 1, index
+
+
+@pytest.mark.parametrize("names", [("a-11111111", "a-99999999"), ("a-99999999", "a-11111111")])
+def test_two_sessions_of_one_slot_stand_in_the_order_in_which_they_began(names: tuple[str, str]) -> None:
+    documents = MemoryDocuments()
+    journal = Journal(documents, "main", "Telling")
+    times = ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00.500Z")  # as texts the second would come first
+    for name, time in zip(names, times, strict=True):
+        journal.append(name, START, "session", 0, time, {"start_slot": 0, "timeframe": "1h", "previous": None})
+    assert journal.sessions() == sorted(names)
+    assert tuple(sessions_in_time(journal)) == names
+    # One that names the other as the one before it is the later one, whatever the clock said.
+    content = {"start_slot": 0, "timeframe": "1h", "previous": {"session": names[1], "head": None}}
+    journal.append("0-early", START, "session", 0, "2020-01-01T00:00:00Z", content)
+    assert tuple(sessions_in_time(journal)) == (names[1], "0-early", names[0])
 
 
 def test_slots_that_passed_without_a_decision_are_counted() -> None:

@@ -85,6 +85,13 @@ class Opened:
         ]
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)  # between two looks
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -142,7 +149,8 @@ def test_an_uncertain_answer_is_unknown_and_nothing_is_sent_again(spot: Opened, 
     with pytest.raises(FateUnknown, match=order.order_id):
         (spot.place if kind == "place" else spot.cancel)(order)
     if fate.way == "late_request":
-        time.sleep(0.1)
+        ended = "open" if kind == "place" else "cancelled"
+        wait_for(lambda: (report := spot.exchange.order(order)) is not None and report.status == ended)
     assert len(spot.sent("POST")) == 1
     assert len(spot.sent("DELETE")) == (kind == "cancel")
     was_executed = fate.executed or fate.way in ("lost_answer", "late_request")
@@ -624,8 +632,7 @@ def test_an_order_that_is_not_visible_yet_is_not_known(spot: Opened) -> None:
     order = spot.order()
     spot.place(order)
     assert spot.exchange.order(order) is None
-    time.sleep(0.25)
-    assert spot.exchange.order(order) is not None
+    wait_for(lambda: spot.exchange.order(order) is not None)
 
 
 # Time
@@ -702,7 +709,7 @@ def test_trades_may_come_later_than_the_fill(spot: Opened) -> None:
     report = spot.exchange.place(spot.order(), spot.exchange.server_time_ms())
     assert report.filled == Decimal("0.01")
     assert spot.exchange.trades(report) == []
-    time.sleep(0.25)
+    wait_for(lambda: spot.exchange.trades(report) != [])
     assert sum(trade.quantity for trade in spot.exchange.trades(report)) == report.filled
 
 

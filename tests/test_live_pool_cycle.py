@@ -20,10 +20,14 @@ from venue.faults import Fate, Faults, error, lost_answer, lost_request
 from venue.port import VenueExchange
 
 from trading_runtime.artifacts.payload import PayloadRules
-from trading_runtime.core.errors import EXIT_CONFIGURATION, EXIT_DONE, EXIT_UNKNOWN
+from trading_runtime.core.errors import EXIT_CONFIGURATION, EXIT_DONE, EXIT_UNKNOWN, ConfigurationError
+from trading_runtime.core.intents import market
+from trading_runtime.core.state import Order
+from trading_runtime.core.strategy import Inputs, Proposal, Strategy
 from trading_runtime.core.treasury import treasury_terms
 from trading_runtime.cycle.messages import messages_of
 from trading_runtime.cycle.report import CycleReport
+from trading_runtime.exchanges.port import OrderReport
 from trading_runtime.stores.documents import Documents
 from trading_runtime.stores.journal import START, Journal
 from trading_runtime.strategies.crypto_live_pool_rotation import CryptoLivePoolRotation
@@ -35,6 +39,30 @@ DAY = 24
 
 def live_world(strong: dict[int, tuple[str, ...]], *others: str, **options: Any) -> World:
     return World(strategy=CryptoLivePoolRotation, **live_pool(strong, *(others or (ETH, SOL, XRP)), **options))
+
+
+class Forgetful(VenueExchange):
+    """Tells nothing of orders in a market that has stopped, not even whether it had them."""
+
+    def order(self, order: Order) -> OrderReport | None:
+        if order.symbol in self.venue.stopped:
+            raise ConfigurationError(f"the venue has no {order.symbol}")
+        return super().order(order)
+
+
+class BothOnce(Strategy):
+    """Holds a little of every symbol."""
+
+    def decide(self, inputs: Inputs) -> Proposal:
+        wanted = [symbol for symbol in inputs.symbols if not inputs.position_of(symbol)]
+        return Proposal([market(symbol, "buy", notional=500.0, leg="in") for symbol in wanted])
+
+
+class FirstOnce(Strategy):
+    """Holds a little of the first symbol."""
+
+    def decide(self, inputs: Inputs) -> Proposal:
+        return Proposal([] if inputs.position else [market(inputs.symbol, "buy", notional=500.0, leg="in")])
 
 
 def told(report: CycleReport, kind: str) -> list[str]:
@@ -283,15 +311,89 @@ def test_a_symbol_that_is_not_traded_here_is_left_out_and_told(change: Callable[
     check_decisions(world)
 
 
-def test_a_held_symbol_that_is_delisted_stops_the_cycle_in_one_clear_line() -> None:
-    world = live_world({0: (ETH, SOL)})
+def test_a_held_symbol_that_is_delisted_is_frozen_and_the_rest_goes_on() -> None:
+    world = live_world({0: (ETH, SOL), 1: (LTC, XRP)}, ETH, SOL, XRP, LTC)
     assert world.cycle(START_MS).status == "done"
+    before = world.kept()
+    world.publish(("SOLUSDT", "XRPUSDT", "LTCUSDT"), version="next")
     del world.venue.markets[ETH]
     world.clock.advance_to(START_MS + HOUR_MS + 2_000)
     report = world.cycle(START_MS + HOUR_MS)
-    assert report.exit_code == EXIT_CONFIGURATION
-    assert ETH in report.reason
-    assert "\n" not in report.reason
+    assert (report.status, report.exit_code) == ("done", EXIT_DONE), report.reason
+    assert [one["symbol"] for one in report.suspended] == [ETH]
+    assert {f"{SOL} trend_sell", f"{LTC} trend_buy"} <= set(legs(world))
+    assert f"{ETH} trend_sell" not in legs(world)
+    assert world.kept().state.quantity(ETH) == before.state.quantity(ETH)
+    assert len([line for line in told(report, "suspended") if ETH in line]) == 1
+    check_decisions(world)
+
+
+def test_an_order_of_unknown_fate_in_a_market_that_stops_is_asked_for_until_it_is_known() -> None:
+    world = live_world({0: (ETH, SOL)})
+    silent = {("order", number): error(500, -1000) for number in range(200)}
+    report = world.cycle(START_MS, exchange=world.exchange(Faults({("place", 0): lost_answer(), **silent})))
+    (claimed,) = world.kept().in_phase("claimed")
+    symbol = claimed.order.symbol
+    assert report.exit_code == EXIT_UNKNOWN
+    world.venue.stopped.add(symbol)
+    sent = len(world.venue.accepted)
+    world.to_slot(START_MS + HOUR_MS)
+    report = world.cycle(START_MS + HOUR_MS, exchange=Forgetful(world.venue, None, world.clock))
+    assert (report.status, report.exit_code) == ("unresolved", EXIT_UNKNOWN), report.reason
+    assert symbol in report.quarantine
+    assert len(report.decisions) == 1, "the others go on"
+    assert [one["symbol"] for one in report.suspended] == [symbol]
+    world.to_slot(START_MS + 2 * HOUR_MS)
+    report = world.cycle(START_MS + 2 * HOUR_MS)
+    assert report.exit_code == EXIT_DONE, report.reason
+    assert not [one for one in world.venue.accepted[sent:] if one.symbol == symbol], "no order while it is stopped"
+    assert world.kept().state.quantity(symbol) == world.held(symbol) > 0
+    world.venue.stopped.clear()
+    world.to_slot(START_MS + 3 * HOUR_MS)
+    assert world.cycle(START_MS + 3 * HOUR_MS).status == "done"
+    check_whole(world)
+
+
+def test_an_order_that_was_planned_and_not_sent_is_dropped_when_its_market_stops() -> None:
+    world = live_world({0: (ETH, SOL), 1: (SOL, XRP)})
+    assert world.cycle(START_MS).status == "done"
+    slot = START_MS + HOUR_MS
+    world.to_slot(slot)
+    limited = Faults({("place", number): error(429, -1003, retry_seconds=600) for number in range(9)})
+    report = world.cycle(slot, exchange=world.exchange(limited))
+    assert report.status == "unfinished", report.reason
+    assert ETH in {record.order.symbol for record in world.kept().in_phase("planned")}
+    world.venue.stopped.add(ETH)
+    world.clock.advance_to(slot + 60_000)
+    report = world.cycle(slot)
+    assert report.status == "done", report.reason
+    dropped = [note for note in report.notes if note["event"] == "order_dropped"]
+    assert [note["reason"] for note in dropped] == ["not_traded"]
+    assert f"{ETH} trend_sell" not in legs(world)
+    world.venue.stopped.clear()
+    world.to_slot(slot + HOUR_MS)
+    assert world.cycle(slot + HOUR_MS).status == "done"
+    assert f"{ETH} trend_sell" in legs(world)
+    check_whole(world)
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_of_symbols_that_the_settings_name_only_a_held_one_may_be_missing(is_held: bool) -> None:
+    world = World(strategy=BothOnce if is_held else FirstOnce, others=(ETH,))
+    assert world.cycle(START_MS).status == "done"
+    assert (world.kept().state.quantity(ETH) > 0) is is_held
+    world.venue.stopped.add(ETH)
+    world.to_slot(START_MS + HOUR_MS)
+    report = world.cycle(START_MS + HOUR_MS)
+    if not is_held:
+        assert (report.status, report.exit_code) == ("refused", EXIT_CONFIGURATION)
+        return
+    assert (report.status, [one["symbol"] for one in report.suspended]) == ("done", [ETH])
+    world.venue.stopped = {world.symbol}
+    world.to_slot(START_MS + 2 * HOUR_MS)
+    report = world.cycle(START_MS + 2 * HOUR_MS)
+    assert (report.status, report.exit_code) == ("refused", EXIT_CONFIGURATION)
+    assert world.symbol in report.reason
 
 
 def test_a_symbol_that_left_the_pool_is_sold_when_its_sale_failed_before() -> None:

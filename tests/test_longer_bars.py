@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from parity import backtest_of, cycles_of, instruments_of
@@ -17,7 +19,7 @@ from trading_runtime.core.parameters import Parameters, parameter
 from trading_runtime.core.slot import SlotInputs, decide_slot, slot_inputs_from_json
 from trading_runtime.core.state import State
 from trading_runtime.core.strategy import Inputs, Permissions, Proposal, Strategy
-from trading_runtime.core.timeframes import DAY_MS, HOUR_MS
+from trading_runtime.core.timeframes import DAY_MS, HOUR_MS, iso_time
 from trading_runtime.cycle.bars import cut_at, gather_all, is_warm, longer_of, needs_of, plain
 from trading_runtime.cycle.compare_live import compare_session
 from trading_runtime.cycle.recorded import read_session
@@ -136,8 +138,16 @@ def test_a_recorded_session_replays_and_is_compared_with_the_backtest_of_its_fil
     comparison = compare_session(recorded, DailyTrend(), data=bars)
     assert comparison.decisions >= 400
     assert comparison.differing == []
-    with pytest.raises(DataError, match="decided on bars of 1d that were asked for apart: give all bars of 1h"):
+    expected = r"needs every bar of 1h .* bars of 1d that were asked for apart; missing: "
+    with pytest.raises(DataError, match=expected) as told:
         compare_session(recorded, DailyTrend())
+    assert "\n" not in str(told.value)
+    last = iso_time(recorded.decisions()[-1].slot)
+    for symbol in bars:  # every file with its span, not the first that is missing
+        assert re.search(rf"{symbol.replace('/', '-')}-1h from 20\S+Z to {last}", str(told.value)), symbol
+    for symbol in bars:
+        with pytest.raises(DataError, match=f"missing: {symbol.replace('/', '-')}-1h from [^;]*$"):
+            compare_session(recorded, DailyTrend(), data={other: one for other, one in bars.items() if other != symbol})
 
 
 def test_a_symbol_that_is_too_young_is_unknown_and_the_rest_decides(bars: dict[str, Bars]) -> None:

@@ -18,11 +18,14 @@ from recorded_sessions import Crashing, Killed
 from told_samples import BTC_ORDER, ETH_ORDER, FACTS, SLOT, decision_of, report_of, told_cycle
 from venue.faults import Faults, error, lost_answer
 
+from trading_runtime.artifacts.ladder import Ladder
+from trading_runtime.artifacts.payload import PayloadRules
 from trading_runtime.cli.main import main
 from trading_runtime.core.errors import EXIT_DEFECT, StoreUnavailable
 from trading_runtime.cycle.context import Patience
 from trading_runtime.cycle.messages import CRASH_LENGTH_MAX, QUIET_GATES, messages_of
 from trading_runtime.cycle.report import EXIT_OF, CycleReport
+from trading_runtime.cycle.told.phrases import PHRASES, in_language
 from trading_runtime.cycle.told.record import ToldRecord
 from trading_runtime.cycle.told.status_message import hint_of, status_bucket
 from trading_runtime.cycle.told.telling import channels_of, tell
@@ -276,7 +279,10 @@ def test_every_text_is_in_every_language_with_the_same_placeholders() -> None:
 
 
 def test_the_chinese_texts_are_chinese() -> None:
-    own = {"head", "reason", "ahr999", "zscore", "crash", "with_facts", "blocked", "blocked_detail", "status_ahr999"}
+    own = {
+        "head", "reason", "ahr999", "zscore", "crash", "with_facts", "blocked", "blocked_detail", "rung",
+        "status_ahr999",
+    }  # fmt: skip
     english, chinese = LANGUAGES["en"], LANGUAGES["zh"]
     same = [key for key in chinese if key not in own and not re.search(r"[\u4e00-\u9fff]", chinese[key])]
     assert [key for key in same if key != "status_zscore"] == []
@@ -326,6 +332,70 @@ def test_every_kind_of_message_is_documented() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/reports.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(kinds) >= 8
     assert sorted(kinds - set(rows)) == []
+
+
+SAYING = (
+    "artifacts/ladder.py", "artifacts/payload.py", "artifacts/manifest.py", "artifacts/sources.py",
+    "cycle/watch.py", "artifacts/decision.py",
+)  # fmt: skip
+# Parts of texts, what only defects say, and what is found by itself within another sentence.
+NO_SENTENCES = {
+    " ", ", ", "; ", " or ", "{} {}", "{}-{}", "{}/{}", "{} {}…", "{}: {}", "a {}", "0 s", "([A-Z0-9]{1,30}){}",
+    r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?", "a verdict that is ok has a payload",
+}  # fmt: skip
+
+
+def sentences_of(path: str) -> set[str]:
+    """Texts with a space that a file's code holds, with {} for what is filled in; not its docstrings."""
+    tree = ast.parse((ROOT / "trading_runtime" / path).read_text(encoding="utf-8"))
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    inner |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+            found.add("".join(map(str, parts)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            found.add(node.value)
+    return {text for text in found if " " in text} - NO_SENTENCES
+
+
+@pytest.mark.parametrize("path", SAYING)
+def test_every_sentence_of_the_ladder_and_the_watcher_is_in_every_language(path: str) -> None:
+    sentences = sentences_of(path)
+    assert sentences
+    for language in set(LANGUAGES) - {"en"}:
+        assert sorted(sentences - set(PHRASES[language])) == [], language
+    assert set(PHRASES) == set(LANGUAGES)
+
+
+def test_every_phrase_keeps_what_is_filled_in_and_is_chinese() -> None:
+    for english, chinese in PHRASES["zh"].items():
+        count = english.count("{}")
+        assert {name for name in placeholders(chinese) if name} <= {str(number) for number in range(count)}, english
+        assert re.search(r"[\u4e00-\u9fff]", chinese), english
+        values = [f"«{number}»" for number in range(count)]
+        told = in_language(english.format(*values), "zh")
+        assert told == chinese.format(*values), english
+        assert in_language(english, "en") == english
+
+
+@given(st.text(alphabet="a {}:();,\n0", max_size=60))
+def test_any_text_can_be_looked_up(text: str) -> None:
+    assert isinstance(in_language(text, "zh"), str)
+    assert in_language(text, "en") == text
+
+
+def test_the_ladder_and_the_excluded_symbols_are_told_in_the_language_of_the_message() -> None:
+    report = with_facts(pool={"source_kind": "static", "degraded": True})
+    ladder = Ladder(PayloadRules(), upstream=None)
+    resolution = ladder.resolve(SLOT, None)
+    report.publication = {**resolution.to_json(), "excluded": {"ETHUSDT": "reserved: fees are paid with it"}}
+    for kind in ("artifact", "excluded"):
+        chinese = text_of(report, kind, "zh").splitlines()[1:]
+        assert all(re.search(r"[\u4e00-\u9fff]", line) for line in chinese), chinese
+        assert not re.search(r"[a-z]+ [a-z]+", " ".join(chinese)), chinese
+    assert "static: nothing that upstream published could be used" in text_of(report, "artifact")
 
 
 def test_an_unknown_language_is_an_error() -> None:

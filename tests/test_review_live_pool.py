@@ -10,21 +10,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_pool_world import ADA, BCH, BNB, BTC, ETH, LTC, POOL, SOL, XRP, LivePoolWorld, daily
+from live_pool_world import (
+    ADA,
+    BCH,
+    BNB,
+    BTC,
+    ETH,
+    PLAIN,
+    POOL,
+    SECOND_POOL,
+    SOL,
+    XRP,
+    LivePoolWorld,
+    daily,
+    events,
+    traded,
+)  # fmt: skip
 from live_world import Installed
 from venue.faults import error, lost_request
 
 from trading_runtime.stores.sqlite import SqliteDocuments
 
 Open = Callable[..., AbstractContextManager[LivePoolWorld]]
-SECOND_POOL = (ADA, SOL, XRP, LTC, BCH)
 PUBLISHED = "strategy/CRYPTO_LIVE_POOL_ROTATION_LIVE_POOL"
 HOUR_MS = 3_600_000
-# Without savings and fuel: an hour of them is many requests, which are sent no faster than the exchange likes.
-PLAIN: dict[str, Any] = {
-    "account": {"funds": "given", "cash": 10_000, "adopt": []},
-    "treasury": {"earn_buffer": False, "fuel_symbol": None},
-}
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +49,6 @@ def live(installed: Installed, tmp_path: Path) -> Open:
         return LivePoolWorld(installed, tmp_path, **options).open()
 
     return opened
-
-
-def traded(report: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(fill["side"], fill["symbol"]) for fill in report["fills"]}
-
-
-def events(report: dict[str, Any]) -> list[str]:
-    return [note["event"] for note in report["notes"]]
 
 
 def questions_for_markets(world: LivePoolWorld, since: int) -> list[dict[str, str]]:
@@ -128,24 +129,6 @@ def test_dust_of_a_market_that_ends_is_written_off_and_stops_nothing(live: Open,
         report = world.cycle()
         assert (report["status"], events(report).count("dust_written_off")) == ("done", 0)
         world.check_commands()
-
-
-def test_a_market_that_breaks_while_its_coins_are_held_is_refused_by_name_and_traded_again_afterwards(
-    live: Open,
-) -> None:
-    with live(**PLAIN) as world:
-        world.publish()
-        world.cycle()
-        world.server.halted.add("ETHUSDT")
-        world.next_slot()
-        report = world.cycle()
-        assert (report["status"], report["exit_code"]) == ("refused", 77)
-        assert "ETH/USDT is not trading" in report["reason"]
-        assert not traded(report)
-        world.server.halted.clear()
-        world.next_slot()
-        assert world.cycle()["status"] == "done"
-        world.check_book()
 
 
 def test_everything_is_closed_although_a_symbol_of_an_earlier_pool_is_known_no_more(live: Open) -> None:
@@ -347,3 +330,46 @@ def test_messages_in_chinese_have_no_english_reason(live: Open) -> None:
         trade = next(text for text in texts if "成交" in text)
         assert "BNB/USDT" in trade
         assert "below" not in trade
+
+
+def test_a_coin_that_pays_fees_and_cannot_be_paid_for_is_told_once_a_day_and_recorded(live: Open) -> None:
+    plain = {**PLAIN["account"], "cash": 14}
+    with live(account=plain, treasury={"earn_buffer": False}) as world:
+        world.publish()
+        told = []
+        for _ in range(2):
+            report = world.cycle()
+            assert report["status"] == "done"
+            (refusal,) = (one for one in report["gating_events"] if one["gate"] == "fuel_short_of_cash")
+            assert (refusal["symbol"], refusal["category"]) == (BNB, "money")
+            told.append([one["kind"] for one in report["notifications"]].count("skipped"))
+            world.next_slot()
+        assert told == [1, 0]
+        assert "fuel_short_of_cash" in world.command("diagnose").out
+        world.check_commands()
+
+
+def test_symbols_of_the_pool_that_cannot_be_traded_are_told_whenever_they_are_others(live: Open) -> None:
+    with live(**PLAIN) as world:
+        world.publish()
+
+        def told() -> tuple[int, list[str]]:
+            report = world.cycle()
+            assert report["status"] == "done"
+            world.next_slot()
+            kinds = [one["kind"] for one in report["notifications"]]
+            return kinds.count("excluded"), list(report["publication"]["excluded"])
+
+        assert told() == (0, [])
+        world.server.halted |= {"XRPUSDT"}
+        assert told() == (1, ["XRPUSDT"])
+        assert told() == (0, ["XRPUSDT"])
+        world.server.halted |= {"BCHUSDT"}
+        assert told() == (1, ["XRPUSDT", "BCHUSDT"])
+        assert told() == (0, ["XRPUSDT", "BCHUSDT"])
+        world.server.halted.clear()
+        assert told() == (1, [])
+        assert told() == (0, [])
+        world.server.halted |= {"XRPUSDT"}
+        assert told() == (1, ["XRPUSDT"])
+        world.check_commands()

@@ -18,8 +18,9 @@ from trading_runtime.core.decision import Identity
 from trading_runtime.core.errors import StrategyError
 from trading_runtime.core.gates import Caps, Guards
 from trading_runtime.core.hashing import canonical_json
-from trading_runtime.core.intents import market
+from trading_runtime.core.intents import close, market, target
 from trading_runtime.core.ledger import Position
+from trading_runtime.core.money import quote_value
 from trading_runtime.core.slot import (
     SlotInputs,
     bars_reference,
@@ -220,3 +221,62 @@ def test_an_error_of_a_strategy_names_its_line() -> None:
 
     with pytest.raises(StrategyError, match=r"Fails.decide raised ZeroDivisionError: .* \(test_slot.py:\d+\) at 2024-"):
         decide_slot(Fails(), simple(State(10**12)))
+
+
+class Looks(Strategy):
+    """Tells what it sees of what is held, wants a tenth of equity in the first symbol, and all of it away."""
+
+    def decide(self, inputs: Inputs) -> Proposal:
+        told = {
+            symbol: [price, inputs.price_of(symbol), inputs.position_of(symbol), inputs.profit_of(symbol)]
+            for symbol, price in inputs.suspended.items()
+        }
+        facts = {"suspended": told, "symbols": list(inputs.symbols), "equity": inputs.equity}
+        gone = [close(symbol, leg="out") for symbol in inputs.suspended]
+        return Proposal([*gone, target(inputs.symbol, 0.1, leg="in")], facts=facts)
+
+
+@pytest.mark.parametrize("symbol", [ETH, "ETH/USDT:USDT"])
+@given(
+    price=some.floats(0.01, 1e5),
+    cost=some.integers(1, 10**12),
+    units=some.integers(-(10**9), 10**9).filter(bool),
+)
+def test_a_suspended_holding_is_counted_at_its_last_price_and_nothing_is_sized_by_it(
+    symbol: str, price: float, cost: int, units: int
+) -> None:
+    is_spot = symbol == ETH
+    units = abs(units) if is_spot else units
+    cost = cost if units > 0 else -cost
+    cash = 10**13
+    held = make_instrument(symbol)
+    account = State(cash, positions={symbol: Position(symbol, units, cost)})
+    instruments = {BTC: make_instrument(BTC, taker_fee_rate=0.001), symbol: held}
+    given_ = simple(account)._replace(suspended={symbol: price}, instruments=instruments, caps=Caps())
+    back = slot_inputs_from_json(json.loads(canonical_json(given_.to_json())), given_.bars)
+    assert canonical_json(back.to_json()) == canonical_json(given_.to_json())
+    value = quote_value(price, units, held.value_per_unit)
+    assert back.equity() == cash + value
+    certain = cash + min(value, 0 if is_spot else cost)
+    decision = decide_slot(Looks(), back)
+    assert canonical_json(decision_to_json(decision)) == canonical_json(decision_to_json(decide_slot(Looks(), given_)))
+    assert decision.facts["symbols"] == [BTC]
+    assert decision.facts["suspended"][symbol][:3] == [
+        price,
+        price,
+        held.quantity_float(units // 100_000 * 100_000)
+        if units > 0
+        else -held.quantity_float(-units // 100_000 * 100_000),
+    ]
+    assert decision.facts["equity"] == certain * float(held.quote_unit)
+    assert [(one.symbol, one.gate, one.detail) for one in decision.refusals if one.symbol == symbol] == [
+        (symbol, "symbol", "its market does not trade")
+    ]
+    if certain > 10**12:
+        assert [order.symbol for order in decision.orders] == [BTC], "cash buys it whatever is suspended"
+    for order in decision.orders:
+        spent = quote_value(back.marks()[BTC], order.quantity, instruments[BTC].value_per_unit)
+        assert spent <= 0.1 * max(certain, 0) + 1
+    flat = decide_slot(Looks(), back._replace(flatten=1))
+    assert not flat.orders
+    assert [one.detail for one in flat.refusals] == ["its market does not trade"]

@@ -41,6 +41,8 @@ from venue.savings import VenueProduct
 
 from trading_runtime.core.decision import Identity, resolve
 from trading_runtime.core.gates import Book, Caps, Guards
+from trading_runtime.core.intents import market
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.state import OrderFilled, State
 from trading_runtime.core.strategy import Permissions, Proposal
 from trading_runtime.core.treasury import (
@@ -56,7 +58,8 @@ from trading_runtime.core.treasury import (
 from trading_runtime.cycle.account import Account, EarnRecord, account_from_json
 from trading_runtime.cycle.booking import Booker
 from trading_runtime.cycle.context import Context
-from trading_runtime.cycle.treasury import Treasury, plan_fuel
+from trading_runtime.cycle.messages import QUIET_GATES
+from trading_runtime.cycle.treasury import Fuel, Treasury, plan_fuel
 from trading_runtime.exchanges.port import Balance, Fee, Trade
 
 ZERO = Decimal(0)
@@ -505,7 +508,41 @@ def test_fuel_is_bought_by_an_intent_that_the_gates_judge() -> None:
     assert plan_fuel(context, {"BNB": Balance(Decimal("0.04"), Decimal("0.04"))}, marks) is None
     assert plan_fuel(context, {}, {SYMBOL: 30_000.0}) is None
     context.account.state = State(14 * UNIT)
-    assert plan_fuel(context, {}, marks) is None
+    refusal = plan_fuel(context, {}, marks)
+    assert refusal == Refusal(
+        "fuel_short_of_cash",
+        "money",
+        "BNB/USDT",
+        "fuel",
+        "worth 0, below 10; the cash is 14, a top-up takes 15",
+    )
+
+
+def test_fuel_is_bought_with_what_the_strategys_buys_leave_and_is_refused_when_that_is_too_little() -> None:
+    world = make_world()
+    with_bnb(world)
+    context = _fuel_context(world)
+    context.account.state = State(100 * UNIT)
+    marks = {SYMBOL: 30_000.0, "BNB/USDT": 300.0}
+    fuel = plan_fuel(context, {}, marks)
+    assert isinstance(fuel, Fuel)
+    rules = {symbol: one.rules_at(START_MS) for symbol, one in context.instruments.items()}
+    bought: dict[float, Decimal | str] = {}
+    for spent in (0.0, 88.0, 99.0):
+        book = Book(context.account.state, context.instruments, rules, marks, Permissions(), Caps(), Guards())
+        first = [market(SYMBOL, "buy", notional=spent, leg="entry")] if spent else []
+        decision = resolve(
+            Proposal([*first, fuel.intent]), context.account.state, book, START_MS, Identity("main", "s")
+        )
+        coins = [one.quantity for one in decision.orders if one.symbol == "BNB/USDT"]
+        gates = [one.gate for one in decision.refusals]
+        bought[spent] = Decimal(coins[0]) / UNIT * 300 if coins else gates[0]
+        assert len(decision.orders) == (1 if coins else 0) + len(first), decision.refusals
+    assert bought[0.0] == 15
+    assert isinstance(bought[88.0], Decimal)
+    assert 9 < bought[88.0] < 13
+    assert bought[99.0] == "filters"
+    assert not QUIET_GATES & {"filters", "fuel_short_of_cash"}, "people are told"
 
 
 def _bnb_fee(amount: str) -> Trade:

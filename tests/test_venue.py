@@ -781,7 +781,7 @@ def test_a_late_request_is_executed_after_its_sender_has_gone(server: BinanceSer
         with pytest.raises(ccxt.NetworkError):
             client.create_order(BTC, "market", "buy", 0.01, None, {"recvWindow": window})
     wait_for(lambda: len(server.venue.accepted) == 1)
-    time.sleep(0.2)
+    time.sleep(0.2)  # nothing is to happen: twice the time that the other request takes to arrive
     assert len(server.venue.accepted) == 1
 
 
@@ -789,7 +789,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
 
 
 @pytest.mark.parametrize(

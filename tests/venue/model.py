@@ -39,6 +39,7 @@ class Venue(Matching):
     refuses_open_client_ids    whether a client id of an open order is refused (Binance) or taken again (Bitfinex)
     bars_delay_ms              how long after its close a bar is published
     savings                    flexible savings, deposits and withdrawals of all accounts
+    stopped                    symbols whose market is in a break: it trades nothing and tells no filters
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Venue(Matching):
         self.refuses_open_client_ids = True
         self._income_ids = 0
         self.savings = Savings(now_ms, self.accounts)
+        self.stopped: set[str] = set()
 
     # What a test does
 

@@ -92,6 +92,9 @@ class VenueExchange(Wire):
 
     def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         def answer() -> dict[str, Instrument]:
+            for symbol in symbols:
+                if symbol in self.venue.stopped:
+                    raise ConfigurationError(f"the venue's {symbol} is not trading")
             return {symbol: instrument_of(self._market(symbol)) for symbol in symbols}
 
         return self.ask("markets", "instruments", answer)

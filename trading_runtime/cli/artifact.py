@@ -111,7 +111,7 @@ def _check(arguments: argparse.Namespace) -> int:
     digests = [] if arguments.manifest is None else _manifest_findings(Path(arguments.manifest), published, verdict)
     is_good = verdict.ok and not strict and not digests
     if arguments.json:
-        print_json(
+        _print_json(
             {
                 "file": arguments.file,
                 "ok": is_good,
@@ -125,7 +125,7 @@ def _check(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        print(_check_text(verdict, strict, digests, is_good=is_good))
+        _print(_check_text(verdict, strict, digests, is_good=is_good))
     return EXIT_DONE if is_good else EXIT_CONFIGURATION
 
 
@@ -187,9 +187,9 @@ def _show(arguments: argparse.Namespace) -> int:
     seen = resolution.for_decision(quote=quote, reserved=_reserved(loaded), allow_new_entries=allows)
     if arguments.json:
         added = {name: seen[name] for name in ("new_entries", "symbols", "excluded")}
-        print_json({**resolution.to_json(), **added, "notes": notes})
+        _print_json({**resolution.to_json(), **added, "notes": notes})
     else:
-        print(_show_text(resolution, seen, notes))
+        _print(_show_text(resolution, seen, notes))
     return EXIT_DONE
 
 
@@ -248,15 +248,28 @@ def _publish(arguments: argparse.Namespace) -> int:
         documents.close()
     place = f"{artifact.collection}/{artifact.document}"
     if arguments.json:
-        print_json({"published": place, "warnings": list(verdict.warnings), "payload": verdict.payload.to_json()})
+        _print_json({"published": place, "warnings": list(verdict.warnings), "payload": verdict.payload.to_json()})
     else:
-        print(f"published {verdict.payload.version} to {place}: {', '.join(verdict.payload.symbols)}")
+        _print(f"published {verdict.payload.version} to {place}: {', '.join(verdict.payload.symbols)}")
         for text in verdict.warnings:
-            print(f"warning: {text}")
+            _print(f"warning: {text}")
     return EXIT_DONE
 
 
 # What they share
+
+
+def _print_json(content: Mapping[str, Any]) -> None:
+    """Print what somebody else has written: a publication may hold anything."""
+    from trading_runtime.cycle.report_fields import cleaned
+
+    print_json(cleaned(content))
+
+
+def _print(text: str) -> None:
+    from trading_runtime.telemetry.redact import redact
+
+    print(redact(text))
 
 
 def _read(name: str) -> Published:

@@ -142,6 +142,7 @@ def _cycle(arguments: argparse.Namespace) -> int:
 def summary(report: CycleReport, path: Path | None) -> str:
     """Return the report as people read it."""
     from trading_runtime.core.timeframes import iso_time
+    from trading_runtime.cycle.suspended import suspended_text
 
     rows = [
         ["slot", "–" if report.slot is None else iso_time(report.slot)],
@@ -178,6 +179,7 @@ def summary(report: CycleReport, path: Path | None) -> str:
             ["open", f"{order['kind']} {order['side']} {order['quantity']} {order['symbol']} ({order['phase']})"]
         )
     rows += [["account", one["detail"]] for one in report.mismatches]
+    rows += [["suspended", suspended_text(one)] for one in report.suspended]
     rows += [["quarantine", f"{symbol}: {reason}"] for symbol, reason in report.quarantine.items()]
     if report.equity:
         held = [f"{one['quantity']} {one['symbol']}" for one in report.equity["positions"] if one["quantity"] != "0"]

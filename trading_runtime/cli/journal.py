@@ -166,9 +166,10 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _show_sessions(opened: OpenJournal, *, as_json: bool) -> int:
+    from trading_runtime.cycle.recorded import sessions_in_time
+
     found = []
-    for session in opened.journal.sessions():
-        first = opened.journal.entry(session, 0)
+    for session, first in sessions_in_time(opened.journal).items():
         content = first.content
         strategy = content.get("strategy")
         found.append(

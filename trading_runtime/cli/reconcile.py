@@ -81,6 +81,7 @@ def compare(
     from trading_runtime.cycle.build import open_live_exchange, open_parts
     from trading_runtime.cycle.reconcile import reconcile
     from trading_runtime.cycle.status import load_account
+    from trading_runtime.cycle.suspended import instruments_of_suspended, suspensions
     from trading_runtime.cycle.universe import ask_instruments, configured_symbols, universe_of
     from trading_runtime.stores.journal import Journal
 
@@ -99,9 +100,11 @@ def compare(
         live = open_live_exchange(loaded, environment, clock, base_url)
         try:
             universe = universe_of(configured_symbols(settings), account.universe, account)
-            instruments, _ = ask_instruments(live, universe)
+            instruments, missing = ask_instruments(live, universe)
+            suspended = suspensions(account, universe, missing)
+            instruments |= instruments_of_suspended(account, suspended)
             is_all = settings.account.funds == "all"
-            return reconcile(account, live, instruments, owner, journal, has_savings=is_all)
+            return reconcile(account, live, instruments, owner, journal, has_savings=is_all, suspended=suspended.keys())
         finally:
             close: Callable[[], None] | None = getattr(live, "close", None)
             if close is not None:

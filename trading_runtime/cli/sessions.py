@@ -84,7 +84,9 @@ def chosen_session(opened: OpenJournal, wanted: str | None) -> str:
     if not sessions:
         raise DataError(f"the journal of {opened.journal.name} is empty: no cycle has decided in this store")
     if wanted is None or wanted == "newest":
-        return opened.session if opened.session in sessions else sessions[-1]
+        from trading_runtime.cycle.recorded import sessions_in_time
+
+        return opened.session if opened.session in sessions else list(sessions_in_time(opened.journal))[-1]
     if wanted not in sessions:
         near = nearest_name(wanted, sessions)
         hint = f"; did you mean {near}?" if near else ""

@@ -160,7 +160,12 @@ def make_watcher(
         failures=arguments.failures,
         run_seconds=arguments.run_seconds,
     )
-    telling = Telling(notifiers, Retry(base_seconds=arguments.retry_seconds), round(arguments.repeat_seconds * 1000))
+    telling = Telling(
+        notifiers,
+        Retry(base_seconds=arguments.retry_seconds),
+        round(arguments.repeat_seconds * 1000),
+        settings.notify.language,
+    )
     return Watcher(lambda: open_existing_store(loaded), watched, limits, telling, clock, log)
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from trading_runtime.core.errors import StrategyError
-from trading_runtime.core.gates import Book, refusal_by_gates
+from trading_runtime.core.gates import Book, not_traded_detail, refusal_by_gates
 from trading_runtime.core.intents import Intent, checked_intent
 from trading_runtime.core.money import affordable_quantity, quantity_for_value, tick_for_limit
 from trading_runtime.core.orders import client_order_id
@@ -205,7 +205,7 @@ def _size(intent: Intent, book: Book, orders: list[Order]) -> tuple[int, int, st
     """Return (side, units, id of the parent order), or a refusal; side 0 when there is nothing to do."""
     symbol = intent.symbol
     if symbol not in book.symbols:
-        return Refusal("symbol", "limits", symbol, intent.leg, "the symbol is not part of this run")
+        return Refusal("symbol", "limits", symbol, intent.leg, not_traded_detail(symbol, book))
     if symbol not in book.marks:
         return Refusal("data_quality", "data", symbol, intent.leg, "the symbol has no price at this bar")
     sizing = intent.sizing()

@@ -11,7 +11,7 @@ order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -62,12 +62,13 @@ class Book:
     ``quantities`` counts accepted market orders as done. ``buying`` and ``selling`` are what open and accepted orders
     may yet add on each side, reduce-only ones left out: limits are measured at the worst of what they may come to.
     ``available`` is cash in quote units less what open and accepted buys of spot will need, plus what accepted market
-    sells will bring.
+    sells will bring. ``suspended`` symbols are held at their last known mark and cannot be traded: limits count them at
+    that mark, ``equity``, which orders are sized by, with what is certain of them.
     """
 
     __slots__ = (
         "available", "buying", "caps", "equity", "gates", "guards", "instruments", "marks", "open_legs", "permissions",
-        "quantities", "rules", "selling", "symbols",
+        "quantities", "rules", "selling", "suspended", "symbols",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class Book:
         permissions: Permissions,
         caps: Caps,
         guards: Guards,
+        suspended: Set[str] = frozenset(),
     ) -> None:
         self.instruments = instruments
         self.rules = rules
@@ -87,7 +89,8 @@ class Book:
         self.caps = caps
         self.guards = guards
         self.gates = _GATES_WITHOUT_GUARDS if guards == _NO_GUARDS else GATES
-        self.symbols = instruments.keys()
+        self.suspended = suspended
+        self.symbols = instruments.keys() - suspended if suspended else instruments.keys()
         self.quantities: dict[str, int] = {}
         self.buying: dict[str, int] = {}
         self.selling: dict[str, int] = {}
@@ -99,7 +102,8 @@ class Book:
                 if instrument is None or symbol not in marks:
                     raise StrategyError(f"{symbol} is held, but it is not part of this run or has no price")
                 self.quantities[symbol] = quantity
-                equity += quote_value(marks[symbol], quantity, instrument.value_per_unit)
+                value = quote_value(marks[symbol], quantity, instrument.value_per_unit)
+                equity += certain_value(value, position.cost, instrument) if symbol in suspended else value
                 if instrument.kind != "spot":
                     available += position.cost  # buying a contract spends no cash, selling one short brings none
         self.equity = equity
@@ -164,6 +168,13 @@ class Book:
             self.available -= order.side * value + fee
 
 
+def certain_value(value: int, cost: int, instrument: Instrument) -> int:
+    """Return what orders may be sized by of a holding whose market does not trade, which is worth ``value`` at its last
+    known mark: coins may never be sold again, a contract's profit may never be made. All in quote units.
+    """
+    return min(value, 0 if instrument.kind == "spot" else cost)
+
+
 def _armed(order: Order, book: Book, reduces: bool) -> str | None:
     return None if book.guards.armed else book.guards.detail("armed", "the account is not armed")
 
@@ -189,7 +200,7 @@ def _risk_state(order: Order, book: Book, reduces: bool) -> str | None:
 
 
 def _symbol(order: Order, book: Book, reduces: bool) -> str | None:
-    return None if order.symbol in book.symbols else "the symbol is not part of this run"
+    return None if order.symbol in book.symbols else not_traded_detail(order.symbol, book)
 
 
 def _filters(order: Order, book: Book, reduces: bool) -> str | None:
@@ -317,6 +328,10 @@ def refusal_by_gates(order: Order, book: Book) -> Refusal | None:
 
 # The wording of refusals that the compiled kernel reports by number: both paths must say the same.
 NO_NEW_RISK_DETAIL = "new risk is not permitted"
+
+
+def not_traded_detail(symbol: str, book: Book) -> str:
+    return "its market does not trade" if symbol in book.suspended else "the symbol is not part of this run"
 
 
 def quantity_zero_detail(instrument: Instrument, rules: Rules) -> str:

@@ -17,10 +17,11 @@ from trading_runtime.core.columns import Expression, Universe, Window
 from trading_runtime.core.decision import Decision, Identity, resolve
 from trading_runtime.core.errors import StrategyError, TradingRuntimeError
 from trading_runtime.core.evaluate import Columns, onto
-from trading_runtime.core.gates import Book, Caps, Guards
+from trading_runtime.core.gates import Book, Caps, Guards, certain_value
 from trading_runtime.core.instruments import Instrument, instrument_from_json, instrument_to_json
 from trading_runtime.core.intents import Intent, cancel, close
 from trading_runtime.core.money import quote_value
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.state import Order, State, state_from_json
 from trading_runtime.core.strategy import Inputs, Permissions, Proposal, Strategy
 from trading_runtime.core.timeframes import iso_time
@@ -37,7 +38,9 @@ class SlotInputs(NamedTuple):
     declared columns by name where somebody else computed them (a recorded cycle of another engine): then no more of the
     bars is needed than the newest one, for the price. ``longer`` are closed bars of longer timeframes, by timeframe and
     symbol, where those are not to be made of ``bars``. ``treasury`` is an intent of the runtime itself (the coin that
-    fees are paid with), decided after the strategy's, with its facts.
+    fees are paid with), decided after the strategy's, with its facts, or the refusal of one. ``suspended`` are the last
+    known prices of symbols that are held and have no bars, because their market does not trade: an instrument of each
+    is among ``instruments``, for its units.
     """
 
     slot: int
@@ -53,10 +56,11 @@ class SlotInputs(NamedTuple):
     columns: Mapping[str, Any] | None = None
     longer: Mapping[str, Mapping[str, Bars]] = MappingProxyType({})
     treasury: Mapping[str, Any] | None = None
+    suspended: Mapping[str, float] = MappingProxyType({})
 
     def marks(self) -> dict[str, float]:
-        """The close of each symbol's newest bar."""
-        return {symbol: float(bars.close[-1]) for symbol, bars in self.bars.items()}
+        """The close of each symbol's newest bar, and the last known prices of what is suspended."""
+        return {**{symbol: float(bars.close[-1]) for symbol, bars in self.bars.items()}, **self.suspended}
 
     def equity(self) -> int:
         """Cash and positions at the marks, in quote units."""
@@ -89,6 +93,7 @@ class SlotInputs(NamedTuple):
             **({} if self.columns is None else {"columns": dict(self.columns)}),
             **({} if not self.longer else {"longer": longer_reference(self.longer)}),
             **({} if self.treasury is None else {"treasury": dict(self.treasury)}),
+            **({} if not self.suspended else {"suspended": dict(self.suspended)}),
         }
 
 
@@ -125,6 +130,7 @@ def slot_inputs_from_json(
         columns=content.get("columns"),
         longer=longer,
         treasury=content.get("treasury"),
+        suspended=content.get("suspended", {}),
     )
 
 
@@ -179,7 +185,16 @@ def decide_slot(strategy: Strategy, given: SlotInputs) -> Decision:
                 f"at {iso_time(given.slot)}"
             ) from error
     rules = {symbol: instrument.rules_at(given.slot) for symbol, instrument in given.instruments.items()}
-    book = Book(given.state, given.instruments, rules, given.marks(), given.permissions, given.caps, given.guards)
+    book = Book(
+        given.state,
+        given.instruments,
+        rules,
+        given.marks(),
+        given.permissions,
+        given.caps,
+        given.guards,
+        given.suspended.keys(),
+    )
     proposal = Proposal() if proposal is None else proposal
     if given.treasury is not None and not given.flatten:
         proposal = _with_treasury(proposal, given.treasury)
@@ -187,7 +202,10 @@ def decide_slot(strategy: Strategy, given: SlotInputs) -> Decision:
 
 
 def _with_treasury(proposal: Proposal, treasury: Mapping[str, Any]) -> Proposal:
-    """Add the runtime's own intent, last: the strategy's have their money first."""
+    """Add the runtime's own intent, last: the strategy's have their money first. Or why there is none."""
+    if "refusal" in treasury:
+        refusals = [*proposal.refusals, Refusal(**treasury["refusal"])]
+        return Proposal(proposal.intents, proposal.state, proposal.reasons, refusals=refusals, facts=proposal.facts)
     intent = Intent(**treasury["intent"])
     facts = dict(proposal.facts or {})
     facts["intents"] = {**facts.get("intents", {}), f"{intent.symbol} {intent.leg}": treasury["facts"]}
@@ -296,11 +314,14 @@ class _Source:
         self.bar_ms = bars.bar_ms
         self.count = (given.slot - self.start_ms) // bars.bar_ms
         self._unit = float(next(iter(given.instruments.values())).quote_unit)
+        self.suspended = MappingProxyType(dict(given.suspended))
 
     def time_of(self, row: int) -> int:
         return self._given.slot - (self.count - 1 - row) * self.bar_ms
 
     def price_of(self, symbol: str, row: int) -> float:
+        if symbol in self.suspended:
+            return self.suspended[symbol]
         bars = self._given.bars[symbol]
         own_row = row - (int(bars.open_time[0]) - self.start_ms) // self.bar_ms
         if row >= self.count:
@@ -340,8 +361,9 @@ class _Source:
         units = state.cash
         for symbol, position in state.positions.items():
             if position.quantity:
-                per_unit = self._given.instruments[symbol].value_per_unit
-                units += quote_value(self.price_of(symbol, row), position.quantity, per_unit)
+                instrument = self._given.instruments[symbol]
+                value = quote_value(self.price_of(symbol, row), position.quantity, instrument.value_per_unit)
+                units += certain_value(value, position.cost, instrument) if symbol in self.suspended else value
         return units * self._unit
 
     def cash(self) -> float:

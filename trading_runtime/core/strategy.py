@@ -9,6 +9,7 @@ strategy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trading_runtime.core.errors import StrategyError
@@ -27,6 +28,9 @@ from trading_runtime.core.refusals import Refusal
 
 if TYPE_CHECKING:
     from trading_runtime.core.state import Order
+
+
+_NONE_SUSPENDED: Mapping[str, float] = MappingProxyType({})
 
 
 class Permissions:
@@ -107,7 +111,9 @@ class Inputs:
 
     @property
     def equity(self) -> float:
-        """Cash plus positions at the last closes."""
+        """Cash plus positions at the last closes. What is ``suspended`` counts with what is certain of it: spot with
+        nothing, a contract without its unrealised profit.
+        """
         equity: float = self._source.equity(self.index)
         return equity
 
@@ -116,6 +122,14 @@ class Inputs:
         """Quote money that spot can be bought with: what is in spot is gone, contracts tie up none of it."""
         cash: float = self._source.cash()
         return cash
+
+    @property
+    def suspended(self) -> Mapping[str, float]:
+        """Symbols that are held and whose market does not trade, with their last known price: no order in them passes.
+        They are not among ``symbols``; what is asked of a symbol by name can be asked of them. A backtest has none.
+        """
+        suspended: Mapping[str, float] = getattr(self._source, "suspended", _NONE_SUSPENDED)
+        return suspended
 
     @property
     def orders(self) -> Sequence[Order]:

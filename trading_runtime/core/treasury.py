@@ -15,7 +15,9 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from typing import Literal, NamedTuple
 
+from trading_runtime.core.instruments import decimal_text
 from trading_runtime.core.intents import Intent, market
+from trading_runtime.core.refusals import Refusal
 
 FUEL_LEG = "fuel"
 ZERO = Decimal(0)
@@ -113,6 +115,16 @@ def fuel_intent(fuel_value: Decimal, cash: Decimal, terms: TreasuryTerms) -> Int
         return None
     reason = f"worth {_rounded(fuel_value, ROUND_FLOOR):f}, below {terms.fuel_minimum:f}"
     return market(terms.fuel_symbol, "buy", notional=float(terms.fuel_top_up), leg=FUEL_LEG, reason=reason)
+
+
+def fuel_refusal(fuel_value: Decimal, cash: Decimal, terms: TreasuryTerms) -> Refusal | None:
+    """Return why a coin that runs low is not topped up: the money is not there. None when it is, or none is needed."""
+    if terms.fuel_symbol is None or fuel_value >= terms.fuel_minimum or fuel_needed(fuel_value, cash, terms):
+        return None
+    worth, money = (decimal_text(_rounded(amount, ROUND_FLOOR)) for amount in (fuel_value, cash))
+    least, top_up = decimal_text(terms.fuel_minimum), decimal_text(terms.fuel_top_up)
+    detail = f"worth {worth}, below {least}; the cash is {money}, a top-up takes {top_up}"
+    return Refusal("fuel_short_of_cash", "money", terms.fuel_symbol, FUEL_LEG, detail)
 
 
 def _decimal(value: float) -> Decimal:

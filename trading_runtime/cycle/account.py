@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from trading_runtime.core.errors import StoreDamaged, StrategyError
 from trading_runtime.core.events import event_to_json, order_from_json
-from trading_runtime.core.instruments import decimal_text
+from trading_runtime.core.instruments import Instrument, decimal_text, make_rules, split_symbol
 from trading_runtime.core.risk import RiskState, risk_from_json
 from trading_runtime.core.state import Event, Order, OrderEnded, State, apply, state_from_json
 from trading_runtime.exchanges.port import EarnKind
@@ -155,7 +155,9 @@ class Account:
     left, ``last_good`` is the last publication that came fresh from upstream, with where and when it was read. ``earn``
     is the movement of savings in flight by asset, ``earn_seen`` the ids of those that ended. Deposits and the like are
     asked for from ``flows_since_ms`` on, and ``flows_seen`` are those that are booked, or were there before: kind and
-    id, with time and booked units.
+    id, with time and booked units. ``marks`` are slot and price of each symbol at the last decision that had them,
+    ``suspended`` the holdings whose market does not trade (``suspended.py``), ``excluded`` the symbols of the
+    publication that cannot be traded, with the slot since which it is these.
     """
 
     state: State
@@ -184,6 +186,9 @@ class Account:
     earn_seen: list[str] = field(default_factory=list)
     flows_since_ms: int | None = None
     flows_seen: dict[str, list[int]] = field(default_factory=dict)
+    marks: dict[str, list[Any]] = field(default_factory=dict)
+    suspended: dict[str, dict[str, Any]] = field(default_factory=dict)
+    excluded: dict[str, Any] = field(default_factory=dict)
 
     def book(self, event: Event, **facts: Any) -> None:
         """Apply an event to the book and keep it for the journal, with the facts it came from."""
@@ -250,7 +255,20 @@ class Account:
             "earn_seen": list(self.earn_seen),
             "flows_since_ms": self.flows_since_ms,
             "flows_seen": dict(self.flows_seen),
+            "marks": dict(self.marks),
+            "suspended": dict(self.suspended),
+            "excluded": dict(self.excluded),
         }
+
+
+def instrument_in_units(symbol: str, units: str) -> Instrument:
+    """Return what ``Account.units`` says of a symbol, as an instrument without any filter or fee: enough to count its
+    amounts and to write them as text, not to trade.
+    """
+    quantity_unit, quote_unit = (Decimal(text) for text in units.split(", "))
+    base, quote, kind = split_symbol(symbol)
+    rules = make_rules(quantity_unit=quantity_unit, quote_unit=quote_unit, lot=decimal_text(quantity_unit))
+    return Instrument(symbol, kind, base, quote, quantity_unit, quote_unit, (rules,))
 
 
 def allowed_by(record: OrderRecord, parent: OrderRecord) -> int:

@@ -111,7 +111,9 @@ def end_what_reduces_nothing(context: Context) -> None:
     account = context.account
     for record in list(account.records.values()):
         order = record.order
-        if context.tradable(order.symbol) != 0 or order.order_id not in account.records:
+        if order.symbol in context.suspended or order.order_id not in account.records:
+            continue
+        if context.tradable(order.symbol) != 0:
             continue
         if order.reduce_only and order.parent not in account.records:
             if record.phase == "open":

@@ -51,6 +51,7 @@ from trading_runtime.stores.documents import Documents
 from trading_runtime.stores.journal import Journal
 from trading_runtime.stores.lease import Lease
 from trading_runtime.stores.open import open_documents
+from trading_runtime.stores.overlay import OverlayDocuments
 from trading_runtime.stores.published import open_ladder
 from trading_runtime.stores.state_store import StateStore
 from trading_runtime.telemetry.log import EventLog
@@ -104,7 +105,7 @@ def open_parts(
     if mode == "live":
         # Before the store is opened: a start that is refused leaves no file behind.
         exchange = open_live_exchange(loaded, environment, clock, base_url)
-        live = exchange, exchange.instruments(settings.market.symbols)
+        live = exchange, _configured_instruments(loaded, exchange)
     documents = open_store(settings, folder, is_copy=mode == "dry-run")
     stores = Stores(
         StateStore(documents, account, name),
@@ -204,6 +205,17 @@ def identity_of(settings: CycleSettings, strategy: Strategy, data_source: str) -
     }
 
 
+class StoreCopy(OverlayDocuments):
+    """A store that is read and never written, all writes staying in memory; with it the store itself is closed."""
+
+    def __init__(self, documents: Documents) -> None:
+        super().__init__(documents)
+        self._documents = documents
+
+    def close(self) -> None:
+        self._documents.close()
+
+
 def open_store(settings: CycleSettings, folder: Path, *, is_copy: bool = False, create: bool = True) -> Documents:
     """Return the configured store; with ``is_copy`` one that reads it and keeps all writes in memory."""
     store = settings.store
@@ -215,9 +227,7 @@ def open_store(settings: CycleSettings, folder: Path, *, is_copy: bool = False, 
     )
     if not is_copy:
         return documents
-    from trading_runtime.stores.overlay import OverlayDocuments
-
-    return OverlayDocuments(documents)
+    return StoreCopy(documents)
 
 
 def open_feed(
@@ -289,6 +299,20 @@ def _open_exchange(
     timeframe = settings.market.timeframe
     dry = open_dry_run(feed, documents, terms, strategy, instruments, execution, timeframe, real, lookup)
     return dry, instruments
+
+
+def _configured_instruments(loaded: LoadedCycleSettings, exchange: Exchange) -> Mapping[str, Instrument]:
+    """Return the instruments of the configured symbols; a wrong one refuses the start. Where a store is there, one may
+    be held whose market does not trade any more: whether it may be missing is the cycle's to say, but for the first.
+    """
+    settings = loaded.settings
+    symbols = settings.market.symbols
+    try:
+        return exchange.instruments(symbols)
+    except ConfigurationError:
+        if settings.store.kind == "sqlite" and not (loaded.folder / settings.store.path).exists():
+            raise
+        return exchange.instruments(symbols[:1])
 
 
 def _span(feed: Feed, settings: CycleSettings) -> tuple[int, int]:

@@ -101,6 +101,8 @@ class DecisionPairs:
             reasons.append(f"guards: {guards}")
         if self._is_revised(decision):
             reasons.append("its bars were others")
+        if decision.seen.get("suspended"):
+            reasons.append(f"the market of {', '.join(decision.seen['suspended'])} did not trade")
         if decision.seen["artifact"] is not None:
             reasons.append("it had an artifact")
         one, other = _book(decision.seen["state"]), _book(state.to_json())

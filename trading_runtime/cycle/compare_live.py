@@ -232,18 +232,21 @@ def _execution(recorded: RecordedSession) -> Execution:
 def _bars(
     recorded: RecordedSession, standing: Sequence[DecisionRecorded], data: Mapping[str, Bars] | None
 ) -> dict[str, Bars]:
-    """Return the backtest's bars by symbol, in the session's order, up to the last slot."""
+    """Return the backtest's bars by symbol, in the session's order, up to the last slot. Raises DataError that names
+    every symbol whose bars are not all there.
+    """
     first, last = standing[0], standing[-1]
     seen = {symbol for decision in standing for symbol in decision.seen["bars"]}
+    unseen = sorted({symbol for decision in standing for symbol in decision.seen.get("suspended", ())} - seen)
+    if unseen:
+        raise DataError(
+            f"session {recorded.session} holds {', '.join(unseen)}, whose market did not trade as long as it lasted: "
+            "there is no backtest of that; decide it again with trading-runtime replay"
+        )
     symbols = [symbol for symbol in recorded.symbols if symbol in seen]
     symbols += sorted(seen - set(symbols))
     longer = sorted({timeframe for decision in standing for timeframe in decision.seen.get("longer", {})})
-    if data is None and longer:
-        raise DataError(
-            f"session {recorded.session} decided on bars of {' and '.join(longer)} that were asked for apart: give all "
-            f"bars of {recorded.timeframe} with --data, or decide again with trading-runtime replay"
-        )
-    if data is None:
+    if data is None and not longer:
         *_, (_, rows) = recorded.walk()
         try:
             whole = rows.whole(last.slot)
@@ -252,28 +255,41 @@ def _bars(
                 f"session {recorded.session}: {error}, because slots were skipped; give the bars with --data"
             ) from error
         return {symbol: whole[symbol] for symbol in symbols}
-    return {symbol: _cut(symbol, data, recorded, first, last) for symbol in symbols}
+    found: dict[str, Bars] = {}
+    missing: list[str] = []
+    for symbol in symbols:
+        from_ms = _needed_from(symbol, standing)
+        trouble = _trouble(symbol, (data or {}).get(symbol), recorded.timeframe, from_ms, last.slot)
+        if trouble is not None:
+            span = f"{iso_time(from_ms)} to {iso_time(last.slot)}"
+            missing.append(f"{symbol.replace('/', '-').replace(':', '_')}-{recorded.timeframe} from {span}{trouble}")
+        elif data is not None:
+            found[symbol] = data[symbol].between(_first_opens(first.seen, symbol)[1], last.slot)
+    if missing:
+        why = f", because it decided on bars of {' and '.join(longer)} that were asked for apart" if longer else ""
+        raise DataError(
+            f"session {recorded.session} needs every bar of {recorded.timeframe} of {len(symbols)} symbol(s) with "
+            f"--data{why}; missing: {'; '.join(missing)}"
+        )
+    return found
 
 
-def _cut(
-    symbol: str,
-    data: Mapping[str, Bars],
-    recorded: RecordedSession,
-    first: DecisionRecorded,
-    last: DecisionRecorded,
-) -> Bars:
-    """Return the bars of the data from the first decision's window to the last slot."""
-    if symbol not in data:
-        raise DataError(f"the data has no {symbol}, which session {recorded.session} traded; it has {', '.join(data)}")
-    series = data[symbol]
-    if series.timeframe != recorded.timeframe:
-        raise DataError(f"{symbol}: the data has bars of {series.timeframe}, the session of {recorded.timeframe}")
-    from_ms, wider_ms = _first_opens(first.seen, symbol)
-    cut = series.between(wider_ms, last.slot)
-    if int(cut.close_time[-1]) != last.slot or (from_ms is not None and int(cut.open_time[0]) > from_ms):
-        wanted = f"{iso_time(first.slot if from_ms is None else from_ms)} to {iso_time(last.slot)}"
-        raise DataError(f"{symbol}: the data does not hold all bars from {wanted}")
-    return cut
+def _needed_from(symbol: str, standing: Sequence[DecisionRecorded]) -> int:
+    """Return when the first bar opened that a decision depended on: of a symbol that came later, one of those."""
+    opens = (_first_opens(decision.seen, symbol)[0] for decision in standing)
+    return next(first for first in opens if first is not None)
+
+
+def _trouble(symbol: str, series: Bars | None, timeframe: str, from_ms: int, to_ms: int) -> str | None:
+    """Return what is wrong with the data of a symbol, None when it reaches over the whole span."""
+    if series is None:
+        return ""
+    if series.timeframe != timeframe:
+        return f" (what was given has bars of {series.timeframe})"
+    starts, ends = int(series.open_time[0]), int(series.close_time[-1])
+    if starts <= from_ms and int(series.between(from_ms, to_ms).close_time[-1]) == to_ms:
+        return None
+    return f" (what was given goes from {iso_time(starts)} to {iso_time(ends)})"
 
 
 def _first_opens(seen: Mapping[str, Any], symbol: str) -> tuple[int | None, int | None]:

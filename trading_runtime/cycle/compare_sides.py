@@ -113,8 +113,8 @@ def recorded_instruments(decisions: Sequence[DecisionRecorded]) -> dict[str, Ins
     contents: dict[str, Any] = {}
     for decision in decisions:
         for symbol, content in decision.seen["instruments"].items():
-            if contents.get(symbol) == content:
-                continue
+            if contents.get(symbol) == content or symbol in decision.seen.get("suspended", ()):
+                continue  # of a market that does not trade only the units are known
             contents[symbol] = content
             instrument, known = instrument_from_json(content), found.get(symbol)
             if known is None:

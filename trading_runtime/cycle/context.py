@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from trading_runtime.telemetry.log import EventLog
 from trading_runtime.telemetry.redact import redact
 
 if TYPE_CHECKING:
+    from trading_runtime.cycle.suspended import Suspension
     from trading_runtime.cycle.treasury import Treasury
 
 # Nothing tells how soon an exchange shows an order that it has accepted; Binance's own answer arrives within this.
@@ -38,7 +40,8 @@ class Patience:
 class Context:
     """One cycle's parts. ``slot`` is the one being worked, ``sent`` counts orders and cancels that were sent,
     ``missing`` are accepted orders that the exchange does not show. Unless ``is_risk_allowed`` only reductions are
-    sent, and of ``distrusted`` symbols in any case. ``instruments`` grow when a publication brings new symbols.
+    sent, and of ``distrusted`` symbols in any case. ``instruments`` grow when a publication brings new symbols; of what
+    is ``suspended`` they tell the units alone, and nothing is sent.
     """
 
     exchange: Exchange
@@ -56,6 +59,7 @@ class Context:
     cancelled: set[str] = field(default_factory=set)
     control: Control | None = None
     treasury: Treasury | None = None
+    suspended: dict[str, Suspension] = field(default_factory=dict)
     notes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -63,6 +67,10 @@ class Context:
         return self.keeper.account
 
     def tradable(self, symbol: str) -> int:
+        """The signed quantity held that can be traded, in units; of what is suspended that is none."""
+        return 0 if symbol in self.suspended else self.whole_lots(symbol)
+
+    def whole_lots(self, symbol: str) -> int:
         """The signed quantity held in whole lots, in units. None of a symbol that nobody trades any more: what is held
         of others is always among the instruments, see ``opening.check_account``.
         """
@@ -70,6 +78,17 @@ class Context:
         if not quantity or symbol not in self.instruments:
             return 0
         return whole_lots(quantity, self.instruments[symbol], self.slot)
+
+    def looks(self) -> Iterator[None]:
+        """Yield for each time that something is asked: at once, then after growing pauses, until patience ends."""
+        waited, pause = 0.0, 0.0
+        while True:
+            yield
+            if waited >= self.patience.confirm_seconds:
+                return
+            pause = min(max(pause * 2.0, 0.1), self.patience.pause_seconds * 4.0)
+            self.clock.sleep(pause)
+            waited += pause
 
     def note(self, event: str, **facts: Any) -> None:
         """Say something that journal, report and log should tell; a detail may be what somebody else has written."""

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from trading_runtime.core.instruments import instrument_from_json
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
+from trading_runtime.cycle.recorded import sessions_in_time
 from trading_runtime.cycle.report import fill_json
 from trading_runtime.cycle.told.facts import flag_of, number_of, part_of, parts_of, text_of, texts_of
 from trading_runtime.stores.journal import Entry, Journal
@@ -106,7 +107,7 @@ def diagnose(
     """
     reading = _Reading(journal.name, period, Redactor({} if environment is None else environment))
     total = 0
-    for session, first in _sessions(journal).items():
+    for session, first in sessions_in_time(journal).items():
         reading.begin(first)
         total = (period.end - period.first) // reading.bar_ms
         for entry in _entries(journal, session, reading):
@@ -126,25 +127,6 @@ def newest_slot(journal: Journal) -> int | None:
         slot = None if sequence < 0 else journal.entry(session, sequence).slot
         slots += [] if slot is None else [slot]
     return max(slots, default=None)
-
-
-def _sessions(journal: Journal) -> dict[str, Entry]:
-    """Return the first entry of each session, oldest first. Names begin with the first slot; of two that began at the
-    same one, the second names the first.
-    """
-    firsts = {
-        session: journal.entry(session, 0) for session in journal.sessions() if journal.head(session).sequence >= 0
-    }
-    ordered: dict[str, Entry] = {}
-    for name in firsts:
-        chain: list[str] = []
-        session: str | None = name
-        while session in firsts and session not in ordered and session not in chain:
-            chain.append(session)
-            previous = firsts[session].content.get("previous")
-            session = previous["session"] if previous else None
-        ordered |= {one: firsts[one] for one in reversed(chain)}
-    return ordered
 
 
 def _entries(journal: Journal, session: str, reading: _Reading) -> Iterator[Entry]:

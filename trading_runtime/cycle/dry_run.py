@@ -18,7 +18,7 @@ from trading_runtime.core.state import State
 from trading_runtime.cycle.account import Account, OrderRecord, account_from_json
 from trading_runtime.cycle.flows import OVERLAP_MS
 from trading_runtime.cycle.savings import HISTORY_TOLERANCE_MS
-from trading_runtime.cycle.universe import dust_of, in_use
+from trading_runtime.cycle.universe import in_use
 from trading_runtime.exchanges.dry_run import DryRunExchange
 from trading_runtime.exchanges.port import Balance, EarnOperation, Exchange, Feed, OrderReport, Trade
 from trading_runtime.stores.documents import Documents
@@ -61,8 +61,7 @@ def open_dry_run(
             try:
                 instruments = {**instruments, symbol: lookup(symbol)}
             except ConfigurationError:
-                if symbol not in dust_of(account):
-                    raise
+                continue  # it is not traded: what that means is the cycle's to say
     if real is not None:
         known = [record for record in account.records.values() if record.phase in ("claimed", "open")]
         reports = {report.client_order_id: report for report in real.open_orders(list(instruments))}

@@ -60,6 +60,8 @@ def messages_of(report: CycleReport, language: str = "en", *, status_hours: int 
         _trades(report, wording),
         _missed(report, wording),
         _artifact(report, wording),
+        _excluded(report, wording),
+        _suspended(report, wording),
         _skipped(report, wording),
         _status(report, wording, status_hours),
     ]
@@ -212,10 +214,50 @@ def _artifact(report: CycleReport, wording: Wording) -> Message | None:
         unknown = wording("unknown")
         named = wording.named("source", source)
         lines.append(wording("artifact_source", source=named, version=version or unknown, date=date or unknown))
-    lines += texts_of(publication, "messages")[-_ARTIFACT_MESSAGES_MAX:]
+    lines += [_rung_line(text, wording) for text in texts_of(publication, "messages")[-_ARTIFACT_MESSAGES_MAX:]]
     lines.append(wording("artifact_entries"))
     once = f"{_day(report)} {json_hash([kind, source, version, date])[:16]}"
     return _message(report, wording, "artifact", wording(f"title_artifact_{kind}"), lines, once)
+
+
+def _rung_line(text: str, wording: Wording) -> str:
+    """What the ladder says of one of its steps: the step's name, and what was found."""
+    rung, colon, found = text.partition(": ")
+    return wording("rung", rung=wording.named("rung", rung), found=wording.said(found)) if colon else wording.said(text)
+
+
+def _excluded(report: CycleReport, wording: Wording) -> Message | None:
+    """Symbols of the pool that cannot be traded here: whenever they are others than before."""
+    publication = mapping_of(report.publication)
+    excluded = part_of(publication, "excluded")
+    back = [symbol for note in report.notes if note["event"] == "pool_excluded" for symbol in note["back"]]
+    lines = [
+        wording("pool_excluded", symbol=symbol, reason=wording.said(str(excluded[symbol])))
+        for symbol in sorted(excluded)
+    ]
+    lines += [wording("pool_back", symbol=symbol) for symbol in back]
+    if not lines:
+        return None
+    # Told until a channel has it. That nothing is left out any more is told in the cycle that finds it.
+    once = json_hash([sorted(excluded), text_of(publication, "excluded_since")])[:16] if excluded else ""
+    return _message(report, wording, "excluded", wording("title_excluded"), lines, once)
+
+
+def _suspended(report: CycleReport, wording: Wording) -> Message | None:
+    """Holdings whose market does not trade: whenever they are others than before."""
+    lines = [
+        wording(
+            "suspended",
+            **{name: one[name] for name in ("symbol", "quantity", "since", "priced", "reason")},
+            price=wording.price(one["price"]),
+        )
+        for one in report.suspended
+    ]
+    lines += [wording("resumed", symbol=note["symbol"]) for note in report.notes if note["event"] == "holding_resumed"]
+    if not lines:
+        return None
+    once = json_hash([[one["symbol"], one["since"]] for one in report.suspended])[:16] if report.suspended else ""
+    return _message(report, wording, "suspended", wording("title_suspended"), lines, once)
 
 
 def _skipped(report: CycleReport, wording: Wording) -> Message | None:

@@ -14,6 +14,7 @@ from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.context import Context
 from trading_runtime.cycle.keeper import Keeper
 from trading_runtime.cycle.report import CycleReport, fill_json, happened_json, order_json, rejected_orders
+from trading_runtime.cycle.suspended import suspended_json
 from trading_runtime.cycle.treasury import savings_in_doubt
 from trading_runtime.stores.control import ControlView
 from trading_runtime.telemetry.redact import redact
@@ -61,7 +62,9 @@ def outcome_of(context: Context, control: ControlView, status: str, reason: str)
         return "unfinished", f"{len(account.in_phase('planned'))} order(s) were not sent yet"
     if control.flatten:
         is_flat = not account.records and not any(context.tradable(symbol) for symbol in account.state.positions)
-        return "risk_halt", "everything is closed" if is_flat else "everything is being closed"
+        closed = "everything is closed" if is_flat else "everything is being closed"
+        frozen = [symbol for symbol in sorted(context.suspended) if account.state.quantity(symbol)]
+        return "risk_halt", f"{closed}, but {', '.join(frozen)}, whose market does not trade" if frozen else closed
     if tripped is not None and not control.overrides_guard("breaker"):
         return "risk_halt", tripped.detail
     if not control.allows_risk:
@@ -92,4 +95,5 @@ def tell_what_is_open(report: CycleReport, keeper: Keeper, context: Context | No
     ]
     report.happened = happened_json(account.happened, context.instruments)
     report.quarantine = dict(account.quarantine)
+    report.suspended = suspended_json(account)
     report.risk = None if account.risk is None else account.risk.to_json()

@@ -41,7 +41,8 @@ def place_all(context: Context) -> None:
         for record in account.in_phase("open"):
             if record.cancel is not None and record.order.order_id not in tried:
                 tried.add(record.order.order_id)
-                _end(context, record)
+                if record.order.symbol not in context.suspended:  # a market that does not trade ends no order either
+                    _end(context, record)
         if not context.exchange.capabilities.keeps_brackets:
             activate_children(context)
             end_what_reduces_nothing(context)
@@ -95,6 +96,11 @@ def _place(context: Context, record: OrderRecord) -> bool:
     """Claim, send and confirm one order. Returns False when nothing more should be sent for now."""
     keeper, exchange, order = context.keeper, context.exchange, record.order
     account = context.account
+    if order.symbol in context.suspended:
+        if not _watch_instead(record):  # what protects waits for the market
+            context.note("order_dropped", order_id=order.order_id, reason="not_traded")
+            account.finish(record, "rejected", "not_traded")
+        return True
     is_free = context.is_risk_allowed and order.symbol not in context.distrusted
     opens_risk = not order.reduce_only and not _reduces(context, order)
     if opens_risk and is_free and context.control is not None:
@@ -202,8 +208,8 @@ def _confirm(context: Context, record: OrderRecord) -> None:
     """Ask until a market order is done and all its fills are booked; of others once is enough."""
     if context.exchange.capabilities.keeps_brackets:
         return
-    order_id, waited, pause = record.order.order_id, 0.0, 0.0
-    while True:
+    order_id = record.order.order_id
+    for _ in context.looks():
         try:
             refresh(context, [record])
         except ExchangeUnavailable as error:
@@ -212,11 +218,6 @@ def _confirm(context: Context, record: OrderRecord) -> None:
             return
         if order_id not in context.missing and record.order.kind != "market" and record.is_booked:
             return
-        if waited >= context.patience.confirm_seconds:
-            return
-        pause = min(max(pause * 2.0, 0.1), context.patience.pause_seconds * 4.0)
-        context.clock.sleep(pause)
-        waited += pause
 
 
 def _end(context: Context, record: OrderRecord) -> None:
@@ -239,19 +240,13 @@ def _end(context: Context, record: OrderRecord) -> None:
         context.note("cancel_refused", order_id=order.order_id, detail=str(refused))
     else:
         context.cancelled.add(order.order_id)
-    waited, pause = 0.0, 0.0
-    while True:
+    for _ in context.looks():
         try:
             refresh(context, [record])
         except ExchangeUnavailable as error:
             context.note("order_not_answered", order_id=order.order_id, detail=str(error))
         if order.order_id not in context.account.records:
             break
-        if waited >= context.patience.confirm_seconds:
-            break
-        pause = min(max(pause * 2.0, 0.1), context.patience.pause_seconds * 4.0)
-        context.clock.sleep(pause)
-        waited += pause
     keeper.save()
 
 

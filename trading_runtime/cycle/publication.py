@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from trading_runtime.core.timeframes import iso_time
 from trading_runtime.cycle.context import Context
 from trading_runtime.cycle.job import Job
 from trading_runtime.cycle.universe import Universe, admit, ask_instruments, universe_of
@@ -55,4 +56,20 @@ def read_publication(job: Job, context: Context, universe: Universe, *, is_degra
     if not artifact["new_entries"]:
         untrusted = dict.fromkeys(artifact["symbols"], f"the publication is {resolution.source_kind}: no new entries")
     report = {**resolution.to_json(), "symbols": artifact["symbols"], "excluded": artifact["excluded"]}
+    excluded_since = _note_excluded(context, sorted(artifact["excluded"]))
+    if excluded_since is not None:
+        report["excluded_since"] = iso_time(excluded_since)
     return Published(artifact, universe, report, untrusted, has_new_symbols)
+
+
+def _note_excluded(context: Context, symbols: list[str]) -> int | None:
+    """Remember which symbols of the publication are left out, and say so when they are others than before. Returns the
+    slot since which it is these, None when there are none.
+    """
+    account = context.account
+    before = account.excluded.get("symbols", [])
+    if symbols != before:
+        back = [symbol for symbol in before if symbol not in symbols]
+        context.note("pool_excluded", symbols=symbols, back=back)
+        account.excluded = {"symbols": symbols, "since": context.slot} if symbols else {}
+    return account.excluded.get("since")

@@ -12,7 +12,7 @@ at one moment: while a cycle is at work the two sides may differ by what it is d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -97,9 +97,11 @@ def reconcile(
     journal: Journal,
     *,
     has_savings: bool = False,
+    suspended: Collection[str] = (),
 ) -> Reconciliation:
     """Return how the book and the exchange compare. ``account`` must be a copy: what is learned is noted in it.
-    ``has_savings`` says that the account's money may be in savings.
+    ``has_savings`` says that the account's money may be in savings. Of ``suspended`` symbols, which are not traded and
+    of which ``instruments`` tell the units alone, coins are compared and nothing else.
 
     Raises ExchangeUnavailable, StoreUnavailable, StoreDamaged, ConfigurationError.
     """
@@ -111,19 +113,21 @@ def reconcile(
     )
     quote = next(iter(instruments.values())).quote
     saved = money_in_savings(account, exchange, quote) if has_savings else Decimal(0)
-    findings, balances = find_mismatches(account, exchange, instruments, owner, saved)
-    contracts = [symbol for symbol, one in instruments.items() if one.kind == "perpetual"]
+    findings, balances = find_mismatches(account, exchange, instruments, owner, saved, suspended=suspended)
+    traded = {symbol: one for symbol, one in instruments.items() if symbol not in suspended}
+    contracts = [symbol for symbol, one in traded.items() if one.kind == "perpetual"]
     positions = exchange.positions(contracts) if contracts else {}
-    opened = exchange.open_orders(list(instruments))
+    opened = exchange.open_orders(list(traded))
     for one in findings:
         is_reduction = one.kind == "untracked" and not one.blocks
         found.differ("untracked reduction" if is_reduction else one.kind, one.symbol, one.detail)
-    _compare_symbols(found, account, balances, positions, instruments)
+    coins = {symbol: one for symbol, one in instruments.items() if symbol in traded or one.kind == "spot"}
+    _compare_symbols(found, account, balances, positions, coins)
     _compare_money(found, account, balances, instruments, saved)
     _compare_movements(found, account)
     _compare_orders(found, account, opened, instruments)
     if slot is not None:
-        trades = [trade for symbol in instruments for trade in exchange.trades_since(symbol, slot)]
+        trades = [trade for symbol in traded for trade in exchange.trades_since(symbol, slot)]
         _compare_fills(found, account, trades, journal)
     _compare_what_moves(found, instruments)
     return found

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trading_runtime.core.bars import Bars
-from trading_runtime.core.errors import BarsError, DataError, StoreDamaged, StrategyError
+from trading_runtime.core.errors import BarsError, ConfigurationError, DataError, StoreDamaged, StrategyError
 from trading_runtime.core.slot import SlotInputs, slot_inputs_from_json
 from trading_runtime.core.state import State, state_from_json
-from trading_runtime.core.timeframes import iso_time, timeframe_ms
+from trading_runtime.core.timeframes import iso_time, parse_time, timeframe_ms
 from trading_runtime.cycle.bars import bars_from_rows, is_longer_name, longer_name
 from trading_runtime.stores.journal import Entry, Journal
 
@@ -180,6 +180,33 @@ def read_exported_session(path: Path) -> RecordedSession:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def sessions_in_time(journal: Journal) -> dict[str, Entry]:
+    """Return the first entry of each session, oldest first: by when it was written, and where one names the other as
+    the session before it, in that order. Names end in a hash, so by them two that began at one slot stand anyhow.
+    """
+    firsts = {
+        session: journal.entry(session, 0) for session in journal.sessions() if journal.head(session).sequence >= 0
+    }
+    ordered: dict[str, Entry] = {}
+    for name in sorted(firsts, key=lambda one: (_written_ms(firsts[one]), one)):
+        chain: list[str] = []
+        session: str | None = name
+        while session in firsts and session not in ordered and session not in chain:
+            chain.append(session)
+            previous = firsts[session].content.get("previous")
+            session = previous["session"] if previous else None
+        ordered |= {one: firsts[one] for one in reversed(chain)}
+    return ordered
+
+
+def _written_ms(entry: Entry) -> int:
+    """When an entry was written; one that does not say so counts as the oldest."""
+    try:
+        return parse_time(entry.time)
+    except ConfigurationError:
+        return 0
+
+
 def session_from_entries(entries: Iterable[Entry], where: str) -> RecordedSession:
     """Return the session that ``entries`` are, from its first one on; ``where`` names it in errors."""
     recorded: RecordedSession | None = None
@@ -260,8 +287,9 @@ def _decision(entry: Entry) -> DecisionRecorded:
     content = entry.content
     # JSON sorts its keys, but a strategy knows its symbols in an order of their own.
     seen = dict(content["seen"])
-    for name in ("bars", "instruments"):
-        seen[name] = {symbol: seen[name][symbol] for symbol in seen["symbols"] if symbol in seen[name]}
+    for name, suspended in (("bars", ()), ("instruments", seen.get("suspended", ()))):
+        symbols = (*seen["symbols"], *suspended)
+        seen[name] = {symbol: seen[name][symbol] for symbol in symbols if symbol in seen[name]}
         if len(seen[name]) != len(content["seen"][name]):
             raise TypeError(f"{name} of symbols that are not the decision's")
     return DecisionRecorded(

@@ -87,6 +87,7 @@ class CycleReport:
     equity: dict[str, Any] = field(default_factory=dict)
     risk: dict[str, Any] | None = None
     quarantine: dict[str, str] = field(default_factory=dict)
+    suspended: list[dict[str, Any]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
     rejected: list[dict[str, str]] = field(default_factory=list)
     errors: list[dict[str, str]] = field(default_factory=list)

@@ -119,9 +119,17 @@ def log_lines(report: CycleReport) -> list[str]:
 
 def without_secrets(content: dict[str, Any]) -> dict[str, Any]:
     """Return a report whose free texts are without the secrets of this process's environment."""
+    free = cleaned({name: value for name, value in content.items() if name in _FREE_TEXTS})
+    return {name: free.get(name, value) for name, value in content.items()}
+
+
+def cleaned(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain data whose texts are without the secrets of this process's environment, and whose fields that are
+    called like a secret say nothing.
+    """
     import os
 
-    from trading_runtime.telemetry.redact import Redactor
+    from trading_runtime.telemetry.redact import HIDDEN, Redactor, is_secret_name
 
     redactor = Redactor(os.environ)
 
@@ -129,12 +137,16 @@ def without_secrets(content: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, str):
             return redactor(value)
         if isinstance(value, Mapping):
-            return {name: clean(inner) for name, inner in value.items()}
+            return {
+                redactor(str(name)): HIDDEN if is_secret_name(str(name)) and inner is not None else clean(inner)
+                for name, inner in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [clean(inner) for inner in value]
         return value
 
-    return {name: clean(value) if name in _FREE_TEXTS else value for name, value in content.items()}
+    found: dict[str, Any] = clean(content)
+    return found
 
 
 def _facts(report: CycleReport) -> Mapping[str, Any]:

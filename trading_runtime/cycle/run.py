@@ -14,30 +14,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trading_runtime.core.bars import Bars
-from trading_runtime.core.decision import Decision
 from trading_runtime.core.errors import (
     EXIT_DEFECT,
-    StrategyError,
-    TemporaryError,
     TradingRuntimeError,
 )
 from trading_runtime.core.gates import Guards
-from trading_runtime.core.hashing import canonical_json
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.risk import watched
-from trading_runtime.core.slot import SlotInputs, decide_slot, decision_to_json
+from trading_runtime.core.slot import SlotInputs, decide_slot
 from trading_runtime.core.state import Order, SlotDecided
-from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
+from trading_runtime.core.timeframes import iso_time, timeframe_ms
 from trading_runtime.cycle.bars import (
     Needs,
     cut_at,
     gather_all,
     is_warm,
-    keep,
     lacking,
     longer_of,
     needs_of,
     plain,
-    rows_to_record,
 )
 from trading_runtime.cycle.booking import Booker
 from trading_runtime.cycle.brackets import expire, trigger_watched
@@ -56,11 +51,14 @@ from trading_runtime.cycle.outcome import (
 )
 from trading_runtime.cycle.placement import drop_what_is_late, place_all, plan
 from trading_runtime.cycle.publication import read_publication
+from trading_runtime.cycle.recording import check_strategy_state, record_decision
 from trading_runtime.cycle.report import (
     CycleReport,
     equity_json,
 )
 from trading_runtime.cycle.settle import settle
+from trading_runtime.cycle.slots import is_newest_slot, newest_and_slot, slots_to_decide
+from trading_runtime.cycle.suspended import instruments_of_suspended, note_suspended, resume, returning, suspensions
 from trading_runtime.cycle.sync import Finding, find_mismatches
 from trading_runtime.cycle.treasury import (
     Treasury,
@@ -72,6 +70,7 @@ from trading_runtime.cycle.treasury import (
 from trading_runtime.cycle.universe import (
     Universe,
     ask_instruments,
+    fixed_universe,
     in_use,
     note_dust,
     universe_of,
@@ -80,12 +79,7 @@ from trading_runtime.cycle.universe import (
 from trading_runtime.exchanges.port import Balance
 from trading_runtime.stores.control import ControlView
 
-# A slot that is asked for a moment before its bar closes is waited for; cron and exchange are seconds apart.
-CLOSE_SECONDS_MAX = 20.0
-ROWS_PER_ENTRY = 2_000
 Series = Mapping[str, Bars]
-# A strategy's state is in the account's document twice, as it is and in the event that tells of it, beside all else.
-STATE_BYTES_MAX = 128 * 1024
 
 
 def run_cycle(job: Job, slot: int | None, run_id: str) -> CycleReport:
@@ -146,20 +140,22 @@ class _Cycle:
         report.source = {"name": job.exchange.name, "degraded": False, "revised": []}
         account = self._keeper.load()
         check_clocks(self._job)
-        # Without publications only a person changes the symbols, and is told about one that is still held.
-        self._universe = Universe(job.configured_symbols, frozenset())
         if account is None:
-            self._universe = Universe(tuple(dict.fromkeys((*job.configured_symbols, *job.adopt))), frozenset())
-        elif job.publications is not None:
+            self._universe = fixed_universe((*job.configured_symbols, *job.adopt), None)
+        elif job.publications is None:
+            self._universe = fixed_universe(job.configured_symbols, account)
+        else:
             self._universe = universe_of(job.configured_symbols, account.universe, account)
-        instruments, _ = ask_instruments(job.exchange, self._universe)
+        instruments, missing = ask_instruments(job.exchange, self._universe)
         if account is None:
             account = open_account(self._job, self._keeper, instruments)
+        suspended = suspensions(account, self._universe, missing)
+        instruments |= instruments_of_suspended(account, suspended)
         check_account(self._job, account, instruments)
         fund_from_now(self._job, account, instruments)
         self._keeper.fence()
         last = account.state.slot
-        newest, slot = self._slots(asked, last)
+        newest, slot = newest_and_slot(job, asked, last)
         if slot is None and last is None:
             report.close("nothing_new", "the source has no closed bar")
             return
@@ -170,11 +166,15 @@ class _Cycle:
         if job.treasury is not None:
             self._context.treasury = Treasury(job.treasury, job.quote if job.has_all_funds else None)
         context = self._context
-        context.slot = report.slot = max(one for one in (slot, last) if one is not None)
+        context.suspended = suspended
+        context.slot = max(one for one in (slot, last) if one is not None)
+        report.slot = context.slot if asked is None or slot is None else slot
         context.log = context.log.bind(slot=iso_time(context.slot))
-        pending = self._pending(last, slot)
+        skipped, pending = slots_to_decide(job, last, slot)
+        report.skipped_slots, report.missed_slots = skipped, pending[:-1]
         report.session = begin_session(self._job, self._keeper, pending[0] if pending else context.slot)
         write_off_dust(context, [symbol for symbol in account.dust if symbol not in instruments])
+        note_suspended(context)
         self._advance_simulation(context.slot)
         settle(context)
         settle_savings(context)
@@ -182,7 +182,7 @@ class _Cycle:
             book_flows(context)
         self._sync()
         self._read_publication()
-        is_newest = self._is_newest(context.slot, newest)
+        is_newest = is_newest_slot(job, context.slot, newest)
         drop_what_is_late(context, is_risk_allowed=is_newest and self._risk_reason() is None)
         place_all(context)
         if not pending and last is not None and self._is_to_flatten(last):
@@ -196,44 +196,9 @@ class _Cycle:
             self._finish("done", "what the slot had left open is finished")
         else:
             done = f"slot {iso_time(context.slot)} is done"
+            if report.slot < context.slot:
+                done = f"slot {iso_time(report.slot)} is past: {done}"
             self._finish("nothing_new" if asked is None else "already_done", done)
-
-    # The slots.
-
-    def _slots(self, asked: int | None, last: int | None) -> tuple[int | None, int | None]:
-        """Return the newest close, and the slot to decide; None where no bar has closed since."""
-        exchange, timeframe = self._job.exchange, self._job.timeframe
-        if asked is None:
-            newest = exchange.newest_close(timeframe, last)
-            return newest, newest
-        slot = bucket_open_ms(asked, self._bar_ms)
-        waited = 0.0
-        while True:
-            newest = exchange.newest_close(timeframe, slot - self._bar_ms)
-            if newest is not None and newest >= slot:
-                return newest, slot
-            ahead_seconds = (slot - exchange.server_time_ms()) / 1000.0
-            if waited >= CLOSE_SECONDS_MAX or ahead_seconds > CLOSE_SECONDS_MAX:
-                raise TemporaryError(f"no decision: the bar of slot {iso_time(slot)} has not closed yet")
-            self._job.clock.sleep(1.0)
-            waited += 1.0
-
-    def _pending(self, last: int | None, slot: int | None) -> list[int]:
-        """The slots to decide, in order; beyond the limit the oldest are skipped, and said to be."""
-        if slot is None or (last is not None and slot <= last):
-            return []
-        if last is None:
-            return [slot]
-        missed = list(range(last + self._bar_ms, slot, self._bar_ms))
-        most = self._job.missed_slots_max
-        cut = len(missed) - most if len(missed) > most else 0
-        self._report.skipped_slots, self._report.missed_slots = missed[:cut], missed[cut:]
-        return [*missed[cut:], slot]
-
-    def _is_newest(self, slot: int, newest: int | None) -> bool:
-        """Whether no bar has closed since, as far as the source tells, and the slot is not long past by its clock."""
-        age_ms = self._job.exchange.server_time_ms() - slot
-        return (newest is None or slot >= newest) and age_ms <= self._job.bar_age_ms_max
 
     # What is known before anything is decided.
 
@@ -261,7 +226,15 @@ class _Cycle:
         context = self._context
         savings = savings_balance(context)
         trouble = "" if context.treasury is None else context.treasury.trouble
-        return find_mismatches(context.account, context.exchange, context.instruments, self._owner, savings, trouble)
+        return find_mismatches(
+            context.account,
+            context.exchange,
+            context.instruments,
+            self._owner,
+            savings,
+            trouble,
+            context.suspended,
+        )
 
     def _read_publication(self) -> None:
         """Ask for the publication that the strategy consumes: which symbols there are, and whether to trust it."""
@@ -293,23 +266,33 @@ class _Cycle:
     def _decide_all(self, pending: Sequence[int], newest: int | None) -> None:
         job, context = self._job, self._context
         needs = Needs(1, {}) if job.columns is not None else needs_of(job.strategy, self._bar_ms)
-        symbols, optional = self._universe
+        back = returning(context)
+        stopped = context.suspended.keys() - back
+        symbols = [symbol for symbol in self._universe.symbols if symbol not in stopped]
+        # A market that has stopped has no bars of that time: whoever holds it must not stop all others once more.
+        optional = self._universe.optional | back
         bars = gather_all(job.exchange, job.clock, symbols, job.timeframe, needs, pending, optional)
-        self._tell_missing(bars)
+        resume(context, bars)
+        for symbol in symbols:
+            if (
+                symbol not in bars and symbol not in context.suspended
+            ):  # a symbol of the publication: it is not traded at this slot
+                context.note("bars_missing", symbol=symbol)
         write_off_dust(context, [symbol for symbol in symbols if symbol not in bars])
-        symbols = tuple(symbol for symbol in symbols if symbol in bars)
+        symbols = [symbol for symbol in symbols if symbol in bars]
         cut: dict[str, Bars] = {}
         for slot in pending:
             context.slot = slot
             cut = cut_at(bars, needs, slot)
             wider = cut_at(bars, needs, slot, more=1)
-            is_newest = slot == pending[-1] and self._is_newest(slot, newest)
+            is_newest = slot == pending[-1] and is_newest_slot(job, slot, newest)
             context.is_risk_allowed = is_newest and self._risk_reason() is None
             expire(context, self._bar_ms)
             trigger_watched(context, cut)
             if context.account.in_phase("planned") or any(one.cancel for one in context.account.records.values()):
                 place_all(context)
-            if not is_warm(cut, symbols, needs) and not (self._control.flatten and in_use(context.account) <= set(cut)):
+            used = in_use(context.account) - set(context.suspended)
+            if not is_warm(cut, symbols, needs) and not (self._control.flatten and used <= set(cut)):
                 # What protects a position is looked after all the same, and everything can be closed.
                 self._report.close("warming_up", lacking(cut, needs))
                 context.account.book(SlotDecided(slot, context.account.state.strategy_state))
@@ -317,7 +300,8 @@ class _Cycle:
             self._report.close("done")
             self._decide(slot, cut, wider, is_newest)
         if cut:
-            marks = {symbol: float(series.close[-1]) for symbol, series in plain(cut).items()}
+            marks = {symbol: one.price for symbol, one in context.suspended.items()}
+            marks |= {symbol: float(series.close[-1]) for symbol, series in plain(cut).items()}
             self._report.equity = equity_json(context.account.state, marks, context.instruments)
 
     def _is_to_flatten(self, last: int) -> bool:
@@ -329,7 +313,8 @@ class _Cycle:
         account, context = self._context.account, self._context
         if not self._control.flatten or account.flattened != last:
             return self._control.flatten
-        is_left = any(context.tradable(symbol) for symbol in account.state.positions)
+        back = returning(context)
+        is_left = any(context.tradable(symbol) or symbol in back for symbol in account.state.positions)
         return is_left and not account.in_phase("planned", "claimed", "open")
 
     def _flatten(self, slot: int) -> int:
@@ -340,21 +325,21 @@ class _Cycle:
         return 1 if account.flattened != slot else account.entries + 2
 
     def _fuel(self, bars: Series) -> dict[str, Any] | None:
-        """What the treasury wants decided beside the strategy's intents."""
+        """What the treasury wants decided after the strategy's intents, or why it cannot have it."""
         marks = {symbol: float(series.close[-1]) for symbol, series in bars.items()}
         fuel = plan_fuel(self._context, self._balances, marks)
-        return None if fuel is None else {"intent": fuel.intent.to_json(), "facts": fuel.facts}
+        if fuel is None:
+            return None
+        return (
+            {"refusal": fuel.to_json()}
+            if isinstance(fuel, Refusal)
+            else {"intent": fuel.intent.to_json(), "facts": fuel.facts}
+        )
 
     def _fuel_first(self, orders: Sequence[Order]) -> list[Order]:
         """Where everything is closed the coin that pays fees goes first: the fees of the others would take from it."""
         treasury = self._job.treasury
         return sorted(orders, key=lambda order: treasury is None or order.symbol != treasury.fuel_symbol)
-
-    def _tell_missing(self, bars: Mapping[str, Bars]) -> None:
-        """Say which symbols of the publication have no bars: they are not traded at this slot."""
-        for symbol in self._universe.symbols:
-            if symbol not in bars:
-                self._context.note("bars_missing", symbol=symbol)
 
     def _decide(self, slot: int, cut: Series, wider: Series, is_newest: bool) -> None:
         job, context, keeper = self._job, self._context, self._keeper
@@ -363,7 +348,7 @@ class _Cycle:
             slot,
             bars,
             account.state,
-            {symbol: context.instruments[symbol] for symbol in bars},
+            {symbol: context.instruments[symbol] for symbol in (*bars, *sorted(context.suspended))},
             job.owner,
             job.permissions,
             job.caps,
@@ -373,6 +358,7 @@ class _Cycle:
             columns=job.given_columns(tuple(bars)),
             longer=longer_of(cut),
             treasury=self._fuel(bars) if is_newest else None,
+            suspended={symbol: one.price for symbol, one in sorted(context.suspended.items())},
         )
         account.risk = watched(
             account.risk, job.limits, given.equity(), account.state.flows, slot, self._control.resumed_ms
@@ -382,8 +368,17 @@ class _Cycle:
         guards = guards_of(account, self._control, self._findings, is_newest=is_newest, untrusted=self._untrusted)
         given = given._replace(guards=guards)
         decision = decide_slot(job.strategy, given)
-        _check_state(decision, job.owner.strategy)
-        self._record(given, decision, cut, wider)
+        check_strategy_state(decision, job.owner.strategy)
+        surroundings = {
+            "control": control_json(self._control),
+            "mismatches": [one.to_json() for one in self._findings],
+            "balances": {asset: [str(one.free), str(one.total)] for asset, one in sorted(self._balances.items())},
+            "risk": account.risk.to_json(),
+            **({} if self._report.publication is None else {"publication": self._report.publication}),
+        }
+        revised = record_decision(context, given, decision, cut, wider, surroundings)
+        if revised:
+            self._report.source["revised"] = list(revised)
         if given.flatten:
             account.flattened = slot
         account.book(SlotDecided(slot, decision.strategy_state))
@@ -400,37 +395,6 @@ class _Cycle:
             job.log.info("intent_refused", **refusal.to_json())
         place_all(context)
 
-    def _record(self, given: SlotInputs, decision: Decision, cut: Series, wider: Series) -> None:
-        """Write down all that the decision saw and came to, before it is acted on."""
-        account, keeper = self._context.account, self._keeper
-        keeper.flush(given.slot)
-        new = rows_to_record(wider, cut, account.bars_kept)
-        rows = new.rows
-        if sum(len(one) for one in rows.values()) > ROWS_PER_ENTRY:
-            for symbol, lines in rows.items():
-                for start in range(0, len(lines), ROWS_PER_ENTRY):
-                    keeper.record("bars", given.slot, {"rows": {symbol: lines[start : start + ROWS_PER_ENTRY]}})
-            rows = {}
-        context = {
-            "control": control_json(self._control),
-            "mismatches": [one.to_json() for one in self._findings],
-            "balances": {asset: [str(one.free), str(one.total)] for asset, one in sorted(self._balances.items())},
-            "risk": None if account.risk is None else account.risk.to_json(),
-            "revised": list(new.revised),
-            **({} if self._report.publication is None else {"publication": self._report.publication}),
-        }
-        content = {
-            "rows": rows,
-            "seen": given.to_json(),
-            "context": context,
-            "decision": decision_to_json(decision),
-        }
-        keeper.record("decision", given.slot, content)
-        account.bars_kept = keep(cut)
-        if new.revised:
-            self._report.source["revised"] = list(new.revised)
-            self._context.note("bars_revised", symbols=list(new.revised))
-
     # The end.
 
     def _finish(self, status: str, reason: str = "") -> None:
@@ -446,16 +410,3 @@ class _Cycle:
         summary = {"run_id": report.run_id, "status": report.status, "reason": report.reason, "sent": context.sent}
         self._keeper.record("cycle", context.slot, summary)
         self._keeper.save()
-
-
-def _check_state(decision: Decision, strategy: str) -> None:
-    """Raise StrategyError for a strategy's state that cannot be kept, before anything of the decision is."""
-    try:
-        length = len(canonical_json(dict(decision.strategy_state)))
-    except (TypeError, ValueError) as error:
-        raise StrategyError(f"{strategy}: the state that decide returned is not plain JSON: {error}") from error
-    if length > STATE_BYTES_MAX:
-        raise StrategyError(
-            f"{strategy}: the state that decide returned has {length} bytes, more than the {STATE_BYTES_MAX} an "
-            "account may carry: keep less of the past"
-        )

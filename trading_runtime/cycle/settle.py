@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trading_runtime.core.errors import ExchangeUnavailable
+from trading_runtime.core.errors import ConfigurationError, ExchangeUnavailable
 from trading_runtime.cycle.account import OrderRecord
 from trading_runtime.cycle.brackets import MAKES_ROOM, fall_back, watch_rest
 from trading_runtime.cycle.context import FORGOTTEN_MS, VISIBILITY_MS, Context
@@ -28,7 +28,7 @@ def settle(context: Context) -> None:
         context.keeper.save()  # what was found out is kept, even if the next question is not answered
     refresh(context, account.in_phase("open"))
     for symbol, instrument in context.instruments.items():
-        if instrument.kind == "perpetual" and symbol in account.funding_since:
+        if instrument.kind == "perpetual" and symbol in account.funding_since and symbol not in context.suspended:
             context.booker.fund(account, symbol, account.funding_since[symbol])
     judge_quarantine(context)
     if account.unjournaled:
@@ -47,7 +47,9 @@ def find_out(context: Context, record: OrderRecord) -> bool:
         asked_ms = context.exchange.server_time_ms()
         try:
             report = context.exchange.order(record.order)
-        except ExchangeUnavailable as error:
+        except (ExchangeUnavailable, ConfigurationError) as error:
+            if isinstance(error, ConfigurationError) and record.order.symbol not in context.suspended:
+                raise
             context.note("order_not_answered", order_id=record.order.order_id, detail=str(error))
             return False
         if report is not None:
@@ -75,9 +77,17 @@ def refresh(context: Context, records: Sequence[OrderRecord]) -> bool:
     waiting = list(records)
     while waiting:
         record = waiting.pop(0)
-        report = exchange.order(record.order)
+        try:
+            report = exchange.order(record.order)
+            is_gone = report is None and _is_forgotten(context, record)
+        except (ExchangeUnavailable, ConfigurationError) as error:
+            if record.order.symbol not in context.suspended:
+                raise
+            # Of a market that is gone an exchange may not even tell orders: all other symbols go on.
+            context.note("order_not_answered", order_id=record.order.order_id, detail=str(error))
+            report, is_gone = None, False
         if report is None:
-            if not _is_forgotten(context, record):
+            if not is_gone:
                 context.missing.add(record.order.order_id)
                 is_complete = False
             continue

@@ -6,18 +6,17 @@ would mend on the way stays in memory. No exchange is asked (``reconcile.py`` do
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from trading_runtime.core.errors import ConfigurationError, HaltError, StoreUnavailable
-from trading_runtime.core.instruments import Instrument, decimal_text, make_rules, split_symbol
+from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
-from trading_runtime.cycle.account import Account, account_from_json
-from trading_runtime.cycle.bars import is_longer_name
+from trading_runtime.cycle.account import Account, account_from_json, instrument_in_units
 from trading_runtime.cycle.report import equity_json, order_json
+from trading_runtime.cycle.suspended import suspended_json, suspended_text
 from trading_runtime.stores.control import Control, ControlView
 from trading_runtime.stores.documents import Documents
 from trading_runtime.stores.journal import Entry, Journal
@@ -55,6 +54,7 @@ class AccountStatus:
     marked: str | None = None
     orders: list[dict[str, Any]] = field(default_factory=list)
     quarantine: dict[str, str] = field(default_factory=dict)
+    suspended: list[dict[str, Any]] = field(default_factory=list)
     mismatches: list[dict[str, Any]] = field(default_factory=list)
     risk: dict[str, Any] | None = None
     control: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +96,9 @@ def read_status(
     status.risk = None if found.risk is None else found.risk.to_json()
     instruments = instruments_of(found)
     marks = _read_journal(status, found, Journal(documents, account, strategy), timeframe, cycles)
+    marks |= {symbol: one["price"] for symbol, one in found.suspended.items()}
+    status.suspended = suspended_json(found)
+    status.reasons += [suspended_text(one) for one in status.suspended]
     status.book = book_json(found, marks, instruments)
     status.orders = [order_json(record, instruments) for record in found.records.values()]
     _judge_slots(status, found, timeframe_ms(timeframe), now_ms, plays_back=plays_back)
@@ -124,13 +127,7 @@ def load_account(documents: Documents, account: str, strategy: str) -> Account |
 
 def instruments_of(account: Account) -> dict[str, Instrument]:
     """Return what the account counts in, by symbol, without any filter or fee: enough to write amounts as text."""
-    found: dict[str, Instrument] = {}
-    for symbol, units in account.units.items():
-        quantity_unit, quote_unit = (Decimal(text) for text in units.split(", "))
-        base, quote, kind = split_symbol(symbol)
-        rules = make_rules(quantity_unit=quantity_unit, quote_unit=quote_unit, lot=decimal_text(quantity_unit))
-        found[symbol] = Instrument(symbol, kind, base, quote, quantity_unit, quote_unit, (rules,))
-    return found
+    return {symbol: instrument_in_units(symbol, units) for symbol, units in account.units.items()}
 
 
 def holder_of(documents: Documents, account: str, strategy: str) -> Held | None:
@@ -232,7 +229,7 @@ def _read_journal(
 ) -> dict[str, float]:
     """Fill in the last cycles and what they found; return the newest close that was recorded of each symbol."""
     marks: dict[str, tuple[int, float]] = {}
-    wanted = set(account.units)
+    wanted = set(account.units) - set(account.suspended)
     try:
         if account.session is not None and account.head is not None:
             end = journal.head(account.session).sequence
@@ -244,7 +241,7 @@ def _read_journal(
         current: dict[str, Any] | None = None
         is_synced = False
         for count, entry in enumerate(entries_backwards(journal, account.session)):
-            _note_marks(marks, entry)
+            _note_marks(marks, entry, wanted)
             if entry.kind == "cycle" or (current is None and entry.kind != "session"):
                 if len(status.cycles) >= cycles:
                     current = {}
@@ -295,12 +292,12 @@ def _add(cycle: dict[str, Any], entry: Entry) -> None:
         cycle["fills"] += sum(one["event"] == "order_filled" for one in entry.content["events"])
 
 
-def _note_marks(marks: dict[str, tuple[int, float]], entry: Entry) -> None:
-    """Keep the newest close of each symbol: rows are [open time, open, high, low, close, volume]."""
+def _note_marks(marks: dict[str, tuple[int, float]], entry: Entry, wanted: Set[str]) -> None:
+    """Keep the newest close of each wanted symbol: rows are [open time, open, high, low, close, volume]."""
     if entry.kind not in ("decision", "bars"):
         return
     for symbol, rows in entry.content["rows"].items():
-        if rows and not is_longer_name(symbol) and (symbol not in marks or rows[-1][0] > marks[symbol][0]):
+        if rows and symbol in wanted and (symbol not in marks or rows[-1][0] > marks[symbol][0]):
             marks[symbol] = (int(rows[-1][0]), float(rows[-1][4]))
 
 

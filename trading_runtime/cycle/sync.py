@@ -15,7 +15,7 @@ may rest for weeks, and a position that was liquidated or coins that were withdr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -49,18 +49,21 @@ def find_mismatches(
     owner: tuple[str, str],
     savings: Decimal = Decimal(0),
     trouble: str = "",
+    suspended: Collection[str] = (),
 ) -> tuple[list[Finding], dict[str, Balance]]:
     """Return what differs between book and exchange, and the balances; ``savings`` is money of the account that is not
-    among them, ``trouble`` says why they could not be asked about. Raises ExchangeUnavailable.
+    among them, ``trouble`` says why they could not be asked about. Of ``suspended`` symbols, which are not traded, only
+    coins are compared. Raises ExchangeUnavailable.
     """
-    symbols = list(instruments)
+    symbols = [symbol for symbol in instruments if symbol not in suspended]
     now_ms = exchange.server_time_ms()
     orders = exchange.open_orders(symbols)
     balances = dict(exchange.balances())
-    contracts = [symbol for symbol, one in instruments.items() if one.kind == "perpetual"]
+    contracts = [symbol for symbol in symbols if instruments[symbol].kind == "perpetual"]
     positions = exchange.positions(contracts) if contracts else {}
-    found = _orders(account, orders, symbols, owner)
-    found += _holdings(account, balances, positions, instruments, savings, trouble)
+    frozen = [symbol for symbol in suspended if instruments[symbol].kind == "perpetual"]
+    found = _orders(account, orders, list(instruments), owner)
+    found += _holdings(account, balances, positions, instruments, savings, trouble, frozen)
     if now_ms < account.exchange_ms - REGRESSION_MS:
         behind = (account.exchange_ms - now_ms) // 1000
         found.append(Finding("regression", None, f"the exchange's clock is {behind} s behind an earlier answer", "all"))
@@ -106,6 +109,7 @@ def _holdings(
     instruments: Mapping[str, Instrument],
     savings: Decimal,
     trouble: str,
+    frozen: Collection[str],
 ) -> list[Finding]:
     found: list[Finding] = []
     moving = {record.order.symbol for record in account.in_phase("claimed", "open") if not _rests(record)}
@@ -116,7 +120,7 @@ def _holdings(
     for symbol, instrument in instruments.items():
         unit, book = instrument.quantity_unit, account.state.quantity(symbol)
         text = decimal_text(book * unit)
-        if symbol in moving:
+        if symbol in moving or symbol in frozen:
             continue
         if instrument.kind == "perpetual":
             there = positions.get(symbol, Decimal(0))

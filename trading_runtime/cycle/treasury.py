@@ -15,8 +15,17 @@ from typing import Any, NamedTuple
 
 from trading_runtime.core.errors import ConfigurationError, ExchangeUnavailable
 from trading_runtime.core.intents import Intent
+from trading_runtime.core.refusals import Refusal
 from trading_runtime.core.state import Order
-from trading_runtime.core.treasury import ZERO, Move, TreasuryTerms, buffer_move, fuel_intent, redeem_for
+from trading_runtime.core.treasury import (
+    ZERO,
+    Move,
+    TreasuryTerms,
+    buffer_move,
+    fuel_intent,
+    fuel_refusal,
+    redeem_for,
+)
 from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.context import Context
 from trading_runtime.cycle.savings import carry_out, end_movement, follow, is_settled, one_line, stop_treasury
@@ -138,10 +147,10 @@ def tidy_savings(context: Context) -> None:
         stop_treasury(context, str(error))
 
 
-def plan_fuel(context: Context, balances: Mapping[str, Balance], marks: Mapping[str, float]) -> Fuel | None:
+def plan_fuel(context: Context, balances: Mapping[str, Balance], marks: Mapping[str, float]) -> Fuel | Refusal | None:
     """Return the buy of the coin that fees are paid with when there is too little of it, for ``resolve`` to decide by
-    the same book and gates as the strategy's intents. None when there is enough, while an order in it is under way, and
-    where its price is not known.
+    the same book and gates as the strategy's intents; a refusal when the money is not there. None when there is enough,
+    while an order in it is under way, and where its price is not known.
     """
     treasury = context.treasury
     symbol = None if treasury is None else treasury.terms.fuel_symbol
@@ -155,7 +164,7 @@ def plan_fuel(context: Context, balances: Mapping[str, Balance], marks: Mapping[
     cash = _CONTEXT.multiply(Decimal(context.account.state.cash), instrument.quote_unit)
     intent = fuel_intent(value, cash, treasury.terms)
     if intent is None:
-        return None
+        return fuel_refusal(value, cash, treasury.terms)
     facts = {
         "category": "fuel",
         "action": "buy",
@@ -222,11 +231,4 @@ def _cost(context: Context, order: Order) -> Decimal | None:
 
 def _arrives(context: Context, asset: str, wanted: Decimal) -> bool:
     """Whether redeemed money can be spent: asked a few times, for it may show on spot a moment later."""
-    waited, pause = 0.0, 0.0
-    while _spot_free(context, asset) < wanted:
-        if waited >= context.patience.confirm_seconds:
-            return False
-        pause = min(max(pause * 2.0, 0.1), context.patience.pause_seconds * 4.0)
-        context.clock.sleep(pause)
-        waited += pause
-    return True
+    return any(_spot_free(context, asset) >= wanted for _ in context.looks())

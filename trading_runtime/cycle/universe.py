@@ -2,9 +2,10 @@
 
     configured (fixed, first)  →  the publication's, in upstream's order  →  held or with open orders (retired)
 
-What is configured or in use must be traded at the exchange, or the cycle refuses; a symbol of the publication that is
-not is left out, and said to be. So is one of which less than a lot is left, for that can never be sold: fees that are
-taken in coins leave it behind, and a market that is closed one day must not stop everything. Which publication is in
+What is configured must be traded at the exchange, or the cycle refuses; a symbol of the publication that is not is left
+out, and said to be. So is one of which less than a lot is left, for that can never be sold: fees that are taken in
+coins leave it behind, and a market that is closed one day must not stop everything. More of one that is not traded is
+frozen (``suspended.py``), but for the first configured symbol, which the strategy is about. Which publication is in
 force is decided by the ladder, not here.
 """
 
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 
 
 class Universe(NamedTuple):
-    """Symbols in the order decisions know them; ``optional`` ones are of a publication and not in use, or dust."""
+    """Symbols in the order decisions know them; ``optional`` ones are of a publication and not in use, or dust. Those
+    that are ``held`` (or have orders) need not be traded either, the first of all symbols excepted.
+    """
 
     symbols: tuple[str, ...]
-    optional: frozenset[str]
+    optional: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
 
 
 def in_use(account: Account) -> set[str]:
@@ -51,7 +55,16 @@ def universe_of(configured: Sequence[str], published: Sequence[str], account: Ac
     retired = sorted(used - set(configured) - set(published))
     symbols = tuple(dict.fromkeys([*configured, *published, *retired]))
     needed = used if account is None else used - dust_of(account)
-    return Universe(symbols, frozenset(symbols) - set(configured) - needed)
+    return Universe(symbols, frozenset(symbols) - set(configured) - needed, frozenset(needed) - set(symbols[:1]))
+
+
+def fixed_universe(configured: Sequence[str], account: Account | None) -> Universe:
+    """Return the symbols of a cycle without publications: only a person changes them, and is told about one that is
+    still held.
+    """
+    symbols = tuple(dict.fromkeys(configured))
+    used = set[str]() if account is None else in_use(account) - dust_of(account)
+    return Universe(symbols, held=frozenset(used & set(symbols[1:])))
 
 
 def dust_of(account: Account) -> set[str]:
@@ -67,7 +80,7 @@ def note_dust(context: Context) -> None:
     account.dust = sorted(
         symbol
         for symbol, position in account.state.positions.items()
-        if position.quantity and symbol in context.instruments and not context.tradable(symbol)
+        if position.quantity and symbol in context.instruments and not context.whole_lots(symbol)
     )
 
 
@@ -83,13 +96,13 @@ def write_off_dust(context: Context, symbols: Iterable[str]) -> None:
 
 
 def ask_instruments(exchange: Exchange, universe: Universe) -> tuple[dict[str, Instrument], dict[str, str]]:
-    """Return the instruments of a universe, and why optional symbols have none. Raises ConfigurationError when one that
-    is not optional has none, ExchangeUnavailable.
+    """Return the instruments of a universe, and why optional and held symbols have none. Raises ConfigurationError when
+    another one has none, ExchangeUnavailable.
     """
     try:
         return dict(exchange.instruments(universe.symbols)), {}
     except ConfigurationError:
-        required = [symbol for symbol in universe.symbols if symbol not in universe.optional]
+        required = [one for one in universe.symbols if one not in universe.optional | universe.held]
         found = dict(exchange.instruments(required)) if required else {}
     missing: dict[str, str] = {}
     for symbol in universe.symbols:

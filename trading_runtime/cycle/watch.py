@@ -28,7 +28,7 @@ STATES: tuple[State, ...] = ("healthy", "parked", "deferred", "alert")  # the wo
 Kind = Literal[
     "store_unreachable", "store_refused", "no_store", "document_damaged", "control_unreadable", "clock_ahead",
     "no_heartbeat", "heartbeat_old", "run_failed", "failures_repeated", "run_too_long", "slots_missed", "run_not_done",
-    "run_cut_off", "run_in_progress", "halted", "artifact_incident", "artifact_degraded",
+    "run_cut_off", "run_in_progress", "halted", "artifact_incident", "artifact_degraded", "holding_suspended",
 ]  # fmt: skip
 
 
@@ -57,8 +57,9 @@ class HaltFacts(NamedTuple):
 @dataclass(frozen=True)
 class WatchFacts:
     """What the store says. ``bar_ms`` is None where history is played back: wall time says nothing there. ``slot`` is
-    the last one of the state document. ``problems`` are documents that are damaged or of a newer program;
-    ``unreachable``, ``refused`` (credentials) and ``missing`` say why the store told nothing at all.
+    the last one of the state document, ``suspended`` tells of its holdings whose market does not trade. ``problems``
+    are documents that are damaged or of a newer program; ``unreachable``, ``refused`` (credentials) and ``missing`` say
+    why the store told nothing at all.
     """
 
     account: str
@@ -69,6 +70,7 @@ class WatchFacts:
     halt: HaltFacts | None = None
     slot: int | None = None
     control_unreadable: str = ""
+    suspended: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     unreachable: str = ""
     refused: str = ""
@@ -106,7 +108,7 @@ class Assessment:
     @property
     def is_recovered(self) -> bool:
         """Whether an alert before is over: a run in progress or something late does not say so yet."""
-        return {one.kind for one in self.reasons} <= {"halted", "artifact_degraded"}
+        return {one.kind for one in self.reasons} <= {"halted", "artifact_degraded", "holding_suspended"}
 
     @property
     def exit_code(self) -> int:
@@ -167,6 +169,7 @@ def assess(facts: WatchFacts, now_ms: int, limits: Limits) -> Assessment:
             *_slots(missed, limits, is_excused=is_excused, is_silent=bool(silence)),
             *progress,
             *_artifact(facts),
+            *(Reason("deferred", "holding_suspended", text) for text in facts.suspended),
         ]
         if facts.halt is not None:
             reasons.append(Reason("parked", "halted", facts.halt.reason))

@@ -23,6 +23,7 @@ import msgspec
 from trading_runtime.core.errors import ConfigurationError, StoreDamaged, TradingRuntimeError
 from trading_runtime.core.timeframes import iso_time
 from trading_runtime.cycle.clock import Clock
+from trading_runtime.cycle.told.wording import Wording
 from trading_runtime.cycle.watch import Assessment, WatchFacts
 from trading_runtime.cycle.watch_facts import Retry
 from trading_runtime.notify.deliver import deliver
@@ -55,11 +56,14 @@ class WatchMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Telling(NamedTuple):
-    """How people are told: the channels, how often a channel is tried, and after how long an alert is repeated."""
+    """How people are told: the channels, how often a channel is tried, after how long an alert is repeated, and the
+    language.
+    """
 
     notifiers: Sequence[Notifier]
     retry: Retry
     repeat_ms: int
+    language: str = "en"
 
 
 def watch_path(owner: str) -> str:
@@ -110,19 +114,24 @@ def remembered(memory: WatchMemory, found: Assessment, kind: Kind) -> WatchMemor
     return msgspec.structs.replace(memory, since_ms=since_ms, told_ms=told)
 
 
-def message_of(memory: WatchMemory, found: Assessment, kind: Kind) -> Message:
-    """Return the text people get: what is wrong, the worst first, or that it is over."""
-    head = f"{found.account} {found.strategy} [watch] {iso_time(found.as_of_ms)}"
-    beat = found.beat
-    slot = None if beat is None else beat.slot
-    if kind == "recovery":
-        since = "" if memory.since_ms is None else f", told first {iso_time(memory.since_ms)}"
-        lines = [f"{head}: recovered", f"{found.state}: the alert is over{since}"]
+def message_of(memory: WatchMemory, found: Assessment, kind: Kind, language: str = "en") -> Message:
+    """Return the text people get, in ``language``: what is wrong, the worst first, or that it is over."""
+    wording = Wording(language)
+    who = f"{found.account} {found.strategy} [watch] {iso_time(found.as_of_ms)}"
+    word = f"watch_{kind}"
+    lines = [wording("head", who=who, title=wording(f"title_{word}"))]
+    state = wording.named("state", found.state)
+    if kind == "alert":
+        lines += [wording.said(one.text) for one in found.reasons]
+    elif memory.since_ms is None:
+        lines.append(wording("watch_over", state=state))
     else:
-        lines = [f"{head}: ALERT", *(one.text for one in found.reasons)]
+        lines.append(wording("watch_over_since", state=state, since=iso_time(memory.since_ms)))
+    beat = found.beat
     if beat is not None:
-        lines.append(f"last cycle: {beat.status} (exit code {beat.exit_code}), {iso_time(beat.time_ms)}")
-    return Message("watch_alert" if kind == "alert" else "watch_recovery", redact("\n".join(lines)), slot)
+        status = wording.named("status", beat.status)
+        lines.append(wording("watch_last", status=status, code=beat.exit_code, time=iso_time(beat.time_ms)))
+    return Message(word, redact("\n".join(lines)), None if beat is None else beat.slot)
 
 
 def tell(message: Message, telling: Telling, clock: Clock, log: EventLog) -> bool:

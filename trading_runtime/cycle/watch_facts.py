@@ -14,6 +14,7 @@ from trading_runtime.core.errors import ConfigurationError, HaltError, StoreUnav
 from trading_runtime.cycle.clock import Clock
 from trading_runtime.cycle.heartbeat import Heartbeat, heartbeat_path, read_heartbeat
 from trading_runtime.cycle.status import holder_of, load_account
+from trading_runtime.cycle.suspended import suspended_json, suspended_text
 from trading_runtime.cycle.watch import HaltFacts, LeaseFacts, WatchFacts
 from trading_runtime.stores.control import Control
 from trading_runtime.stores.documents import Documents
@@ -122,5 +123,6 @@ def read_facts(documents: Documents, watched: Watched, now_ms: int) -> WatchFact
         halt=HaltFacts(control.reason, control.flatten) if is_halted else None,
         slot=None if state is None else state.state.slot,
         control_unreadable=control.reason if control.unreadable else "",
+        suspended=() if state is None else tuple(suspended_text(one) for one in suspended_json(state)),
         problems=tuple(problems),
     )

@@ -60,7 +60,7 @@ class Watcher:
             self._log.write(level, "watch", {"state": found.state, "reasons": [one.kind for one in found.reasons]})
             kind = due(self._memory, found, self._telling.repeat_ms)
             if kind is not None:
-                message = message_of(self._memory, found, kind)
+                message = message_of(self._memory, found, kind, self._telling.language)
                 if tell(message, self._telling, self._clock, self._log):
                     self._memory = remembered(self._memory, found, kind)
             # What could not be recalled is not written over.

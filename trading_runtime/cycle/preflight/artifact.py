@@ -103,7 +103,9 @@ def _excluded(ground: Ground, found: Resolution) -> Mapping[str, str]:
     can_ask = ground.is_feed_there and getattr(feed, "instruments", None) is not None
     if can_ask and settings.market.exchange != SIMULATED:
         universe = universe_of(ground.configured_symbols, found.symbols_in(quote), account)
-        not_traded = ask_instruments(feed, universe)[1]
+        missing = ask_instruments(feed, universe)[1]
+        # What is held stays in the pool: it is frozen, not left out.
+        not_traded = {symbol: reason for symbol, reason in missing.items() if symbol not in universe.held}
     reserved = dict.fromkeys(settings.market.symbols, "reserved: it is traded by the settings, not by the publication")
     if settings.treasury.fuel_symbol is not None:
         reserved[settings.treasury.fuel_symbol] = "reserved: fees are paid with it"

@@ -14,8 +14,9 @@ from trading_runtime.core.timeframes import timeframe_ms
 from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.clock import Clock
 from trading_runtime.cycle.preflight.check import Check, NotChecked
+from trading_runtime.cycle.suspended import Suspension
 from trading_runtime.cycle.sync import Finding
-from trading_runtime.cycle.universe import Universe, configured_symbols, universe_of
+from trading_runtime.cycle.universe import Universe, configured_symbols, fixed_universe, universe_of
 from trading_runtime.exchanges.port import Balance, Exchange, Feed
 from trading_runtime.stores.documents import Documents
 
@@ -46,6 +47,7 @@ class Ground:
     opened: list[Feed] = field(default_factory=list)
     private: Exchange | None = None
     instruments: Mapping[str, Instrument] | None = None
+    suspended: Mapping[str, Suspension] = field(default_factory=dict)
     balances: Mapping[str, Balance] | None = None
     findings: list[Finding] | None = None
 
@@ -69,7 +71,7 @@ class Ground:
     def universe(self) -> Universe:
         """The symbols of the next cycle, as far as the account knows them: of a new publication it learns by then."""
         if self.settings.artifact is None:
-            return Universe(self.configured_symbols, frozenset())
+            return fixed_universe(self.configured_symbols, self.account)
         published = () if self.account is None else self.account.universe
         return universe_of(self.configured_symbols, published, self.account)
 

@@ -14,6 +14,7 @@ from trading_runtime.cycle.build import open_feed, open_live_exchange
 from trading_runtime.cycle.opening import CLOCK_DIFFERENCE_MS_MAX
 from trading_runtime.cycle.preflight.check import Failed, Warned
 from trading_runtime.cycle.preflight.ground import Ground, needed
+from trading_runtime.cycle.suspended import suspensions
 from trading_runtime.cycle.universe import ask_instruments
 
 
@@ -44,7 +45,10 @@ def check_markets(ground: Ground) -> str:
     missing: Mapping[str, str] = {}
     if ground.is_live:
         exchange: Any = feed
-        found, missing = ask_instruments(exchange, ground.universe())
+        universe = ground.universe()
+        found, missing = ask_instruments(exchange, universe)
+        if ground.account is not None:
+            ground.suspended = suspensions(ground.account, universe, missing)
     elif ask is None or settings.market.exchange == SIMULATED:
         found = dict(build_instruments(settings))
     else:
@@ -53,7 +57,8 @@ def check_markets(ground: Ground) -> str:
     ground.instruments = found
     text = "; ".join(_filters_text(one) for one in found.values())
     if missing:
-        raise Warned(f"{text}; not traded here any more: {', '.join(missing)}")
+        frozen = f"; held, and frozen for so long: {', '.join(ground.suspended)}" if ground.suspended else ""
+        raise Warned(f"{text}; not traded here any more: {', '.join(missing)}{frozen}")
     return text
 
 
@@ -67,8 +72,9 @@ def check_bars(ground: Ground) -> str:
     if newest is None:
         raise Warned("history is played to its end" if is_history else "there is no closed bar")
     needs = needs_of(strategy, ground.bar_ms)
-    symbols, optional = ground.universe()
-    bars = gather_all(feed, ground.clock, symbols, timeframe, needs, [newest], optional)
+    universe = ground.universe()
+    symbols = [symbol for symbol in universe.symbols if symbol not in ground.suspended]
+    bars = gather_all(feed, ground.clock, symbols, timeframe, needs, [newest], universe.optional)
     wanted = {name: needs.longer[one.timeframe] if is_longer_name(name) else needs.own for name, one in bars.items()}
     short = sorted(name for name, one in bars.items() if len(one) < wanted[name])
     if not is_warm(bars, sorted(plain(bars)), needs):

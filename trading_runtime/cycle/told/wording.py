@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from trading_runtime.core.instruments import decimal_text
 from trading_runtime.cycle.told import texts_en, texts_zh
+from trading_runtime.cycle.told.phrases import in_language
 
 LANGUAGES: Final[Mapping[str, Mapping[str, str]]] = {"en": texts_en.TEXTS, "zh": texts_zh.TEXTS}
 
@@ -21,6 +22,7 @@ class Wording:
         if language not in LANGUAGES:
             raise ValueError(f"there is no language {language!r}, there are {', '.join(LANGUAGES)}")
         self._texts = LANGUAGES[language]
+        self._language = language
 
     def __call__(self, key: str, **values: Any) -> str:
         """Return the text of ``key`` with its placeholders filled; raises KeyError for a key that no language has."""
@@ -29,6 +31,10 @@ class Wording:
     def named(self, kind: str, name: str) -> str:
         """Return what people call a gate or a source; what has no text of its own is called by its name."""
         return self._texts.get(f"{kind}_{name}", name) if name else self._texts["unknown"]
+
+    def said(self, text: str) -> str:
+        """Return a sentence of another part of the runtime in this language, as far as it is known."""
+        return in_language(text, self._language)
 
     def money(self, value: float | None) -> str:
         """Two decimals, thousands apart."""

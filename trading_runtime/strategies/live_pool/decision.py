@@ -57,12 +57,15 @@ def _facts_of(given: Situation, before: Allocation) -> dict[str, Any]:
             "official": list(given.pool.official),
             "execution": list(given.pool.symbols),
         }
-    return {
+    facts = {
         "pool": pool,
         "allocation": before._asdict(),
         "btc": _btc_facts(given),
         "candidates": [_candidate_facts(one, given.weights) for one in given.candidates],
     }
+    if given.suspended:
+        facts["suspended"] = {symbol: one._asdict() for symbol, one in given.suspended.items()}
+    return facts
 
 
 def _btc_facts(given: Situation) -> dict[str, Any]:

@@ -42,7 +42,8 @@ class Situation:
     the artifact no live pool.
 
     ``held`` is in the order of the pool, what is not of the pool after it by name: never in the order of the run's
-    symbols, because a backtest has more of them than a cycle and must decide the same.
+    symbols, because a backtest has more of them than a cycle and must decide the same. ``suspended`` is what is held
+    and cannot be traded now, at its last known price.
     """
 
     def __init__(self, inputs: Inputs, params: Any) -> None:
@@ -62,7 +63,13 @@ class Situation:
         self.held = {
             symbol: Holding(quantity, inputs.price_of(symbol))
             for symbol in (*pooled, *outside)
-            if (quantity := self.position_of(symbol)) > 0.0
+            if symbol in self._rows and (quantity := self.position_of(symbol)) > 0.0
+        }
+        # No order passes in what is suspended: it is nothing to sell, and its value is no cash of the sleeve.
+        self.suspended = {
+            symbol: Holding(self.position_of(symbol), price)
+            for symbol, price in sorted(inputs.suspended.items())
+            if symbol not in reserved
         }
         # Without a pool nobody can say what has left it.
         self.retired = [symbol for symbol in self.held if symbol not in pooled] if self.pool is not None else []
@@ -90,10 +97,13 @@ class Situation:
             for symbol, held in self.held.items()
         }
 
+        self.highest |= {symbol: highest[symbol] for symbol in self.suspended if symbol in highest}
+
         self.equity = inputs.equity
         self.btc_quantity = max(0.0, inputs.position)
         self.btc_value = self.btc_quantity * inputs.price if self.btc_quantity else 0.0
-        self.trend_value = sum((held.value for held in self.held.values() if not math.isnan(held.price)), 0.0)
+        sleeve = (*self.held.values(), *self.suspended.values())
+        self.trend_value = sum((held.value for held in sleeve if not math.isnan(held.price)), 0.0)
         self.allocation_rules = AllocationRules(
             params.btc_ratio_base,
             params.btc_ratio_slope,
@@ -105,7 +115,8 @@ class Situation:
 
     def position_of(self, symbol: str) -> float:
         """The quantity held in base units; 0.0 of a symbol that is not part of the run."""
-        return self.inputs.position_of(symbol) if symbol in self._rows else 0.0
+        is_known = symbol in self._rows or symbol in self.inputs.suspended
+        return self.inputs.position_of(symbol) if is_known else 0.0
 
     def _price_of(self, symbol: str) -> float:
         return self.inputs.price_of(symbol) if symbol in self._rows else math.nan

@@ -31,7 +31,7 @@ def measured_day(given: Situation, draft: Draft) -> tuple[BreakerDay, float, boo
     profit_of = given.inputs.profit_of
     capital = draft.before.trend_value + draft.before.trend_cash
     kept = breaker_day_from_json(given.inputs.state.get("breaker"))
-    day = opened_day(kept, given.today, capital, {*given.pooled, *given.held}, profit_of)
+    day = opened_day(kept, given.today, capital, {*given.pooled, *given.held, *given.suspended}, profit_of)
     day = decided_day(day, capital, profit_of)
     profit = profit_since(day, profit_of)
     fraction = profit_fraction(profit, day.base)
