@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 from trading_runtime.core.hashing import canonical_json
 from trading_runtime.core.parameters import Scalar
+from trading_runtime.data.arrow_columns import nullable_column
 from trading_runtime.sweep.settings import Direction, MetricName
 from trading_runtime.sweep.spec import Sweep
 
@@ -123,22 +124,14 @@ def ranked(
 
 def write_cells(path: Path, cells: Cells, sweep: Sweep) -> None:
     """Write ``cells.parquet``."""
-    import pyarrow as pa
+    import pyarrow
     import pyarrow.parquet
 
-    pa_types: dict[type, Any] = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
-    kinds: dict[str, Any] = {"index": pa.int64(), "fold": pa.int64(), "trades": pa.int64()}
+    kinds: dict[str, type[bool | int | float | str]] = {"index": int, "fold": int, "trades": int}
     for name in cells.columns:
         if name.startswith("p_"):
-            kinds[name] = pa_types[type(sweep.kind.Params.declared[name[2:]].default)]
-        elif name.startswith("m_"):
-            kinds[name] = pa.float64()
+            kinds[name] = type(sweep.kind.Params.declared[name[2:]].default)
         else:
-            kinds.setdefault(name, pa.string())
-    columns = {
-        name: pa.array(
-            [None if one is None else float(one) for one in column] if name.startswith("m_") else column, kinds[name]
-        )
-        for name, column in cells.columns.items()
-    }
-    pyarrow.parquet.write_table(pa.table(columns), path, compression="zstd", version="2.6")
+            kinds.setdefault(name, float if name.startswith("m_") else str)
+    columns = {name: nullable_column(column, kinds[name]) for name, column in cells.columns.items()}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path, compression="zstd", version="2.6")
