@@ -62,11 +62,22 @@ def _add_run(verbs: Subparsers) -> None:
     _store(parser)
     parser.add_argument("--shard", type=int, default=0, metavar="K", help="which shard, from 0 (default 0)")
     parser.add_argument("--shards", type=int, default=1, metavar="N", help="how many shards there are (default 1)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each processor)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: as many as the work is worth)")
     parser.add_argument("--retry-failed", action="store_true", help="compute cells anew whose strategy failed before")
     parser.add_argument("--folder", metavar="DIR", help="results of --config (default results/sweeps/NAME-ID)")
+    _reports(parser)
     _json(parser)
     parser.set_defaults(handler=_handler("sweep_run", "run"))
+
+
+def _reports(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reports",
+        type=int,
+        default=0,
+        metavar="N",
+        help="make the whole backtests of the N best cells too, and link the page to their reports (default 0)",
+    )
 
 
 def _add_gather(verbs: Subparsers) -> None:
@@ -80,6 +91,7 @@ def _add_gather(verbs: Subparsers) -> None:
     _sweep(parser)
     _store(parser)
     parser.add_argument("--folder", metavar="DIR", help="write the results here instead of into the store")
+    _reports(parser)
     _json(parser)
     parser.set_defaults(handler=_handler("sweep_run", "gather"))
 

@@ -34,6 +34,7 @@ from trading_runtime.sweep.tables import direction_of, ranked
 
 RESULTS_FOLDER = Path("results/sweeps")
 BEST_SHOWN = 10
+REPORTS_MAX = 100
 LOG_SECONDS = 15.0
 _TROUBLE_SHOWN = 5
 
@@ -58,17 +59,19 @@ def plan(arguments: argparse.Namespace) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Everything that options alone can have wrong is refused before the store is touched."""
-    workers = _processors() if arguments.workers is None else arguments.workers
-    check_run(arguments.store, arguments.shard, arguments.shards, workers)
+    check_run(arguments.store, arguments.shard, arguments.shards, arguments.workers)
     if arguments.sweep is not None and arguments.folder is not None:
         raise ConfigurationError("--folder is for `sweep run --config`; a planned sweep is gathered by `sweep gather`")
+    _check_reports(arguments, "of --config", arguments.config)
     if arguments.config is not None and arguments.shards > 1:
         raise ConfigurationError("--config runs the whole sweep; for shards plan it and use --sweep ID")
     if arguments.folder is not None:
         refuse_other_folder(Path(arguments.folder))
     store = open_objects(arguments.store, os.environ)
     if arguments.sweep is not None:
-        options = RunOptions(arguments.store, arguments.shard, arguments.shards, workers, arguments.retry_failed)
+        options = RunOptions(
+            arguments.store, arguments.shard, arguments.shards, arguments.workers, arguments.retry_failed
+        )
         with progress_of(f"sweep {arguments.sweep} shard {options.shard} of {options.shards}") as progress:
             done = run_sweep(store, arguments.sweep, options, lambda done, count: progress(done.total, count))
         if arguments.json:
@@ -85,13 +88,13 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_other_folder(folder)
     print(_planned_text(planned), file=sys.stderr)
     options = RunOptions(
-        arguments.store, workers=workers, retry_failed=arguments.retry_failed, strategy=planned.strategy
+        arguments.store, workers=arguments.workers, retry_failed=arguments.retry_failed, strategy=planned.strategy
     )
     with progress_of(f"sweep {sweep_id}") as progress:
         done = run_sweep(store, sweep_id, options, lambda done, count: progress(done.total, count))
     with progress_of(f"gather {sweep_id}") as progress:
         found = gather_sweep(store, sweep_id, strategy=planned.strategy, progress=progress)
-    files = _written(store, found, folder)
+    files = _written(store, found, folder, arguments.reports)
     if arguments.json:
         print_json({**_gathered_json(found), "run": done._asdict(), "files": [shown_path(path) for path in files]})
     else:
@@ -102,13 +105,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def gather(arguments: argparse.Namespace) -> int:
+    _check_reports(arguments, "in a --folder", arguments.folder)
     if arguments.folder:
         refuse_other_folder(Path(arguments.folder))
     store = open_objects(arguments.store, os.environ)
     with progress_of(f"gather {arguments.sweep}") as progress:
         found = gather_sweep(store, arguments.sweep, progress=progress)
     if arguments.folder:
-        places = [shown_path(path) for path in _written(store, found, Path(arguments.folder))]
+        places = [shown_path(path) for path in _written(store, found, Path(arguments.folder), arguments.reports)]
     else:
         places = [f"{store.label}/{key}" for key in upload_results(store, found)]
     if arguments.json:
@@ -120,9 +124,17 @@ def gather(arguments: argparse.Namespace) -> int:
     return EXIT_DONE if found.is_complete else EXIT_FINDING
 
 
-def _written(store: ObjectStore, found: Gathered, folder: Path) -> list[Path]:
+def _written(store: ObjectStore, found: Gathered, folder: Path, reports: int) -> list[Path]:
     clear_leftovers(folder)
-    return write_results(store, found, folder)
+    return write_results(store, found, folder, reports)
+
+
+def _check_reports(arguments: argparse.Namespace, where: str, given: str | None) -> None:
+    """Raise ConfigurationError for a number of reports that cannot be made, or where there is no folder for them."""
+    if not 0 <= arguments.reports <= REPORTS_MAX:
+        raise ConfigurationError(f"--reports must be 0 to {REPORTS_MAX}, not {arguments.reports}")
+    if arguments.reports and given is None:
+        raise ConfigurationError(f"--reports belong to results {where}; `sweep report` makes a cell's from the store")
 
 
 def best_table(found: Gathered, metric: str | None, direction: str | None, top: int) -> str:
@@ -251,12 +263,6 @@ def _refuse_unwritable(path: Path, option: str) -> None:
     above = next(one for one in path.absolute().parents if one.exists())
     if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
         raise OutputError(f"{option} {path}: cannot be written there; name a file in a folder that you may write to")
-
-
-def _processors() -> int:
-    """Return how many processors this process may use, as far as the system says it."""
-    may_use = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(may_use(0)) if may_use is not None else os.cpu_count() or 1
 
 
 def opened(arguments: argparse.Namespace) -> ObjectStore:

@@ -17,7 +17,7 @@ from trading_runtime.core.errors import ConfigurationError, DataError
 from trading_runtime.core.timeframes import iso_time
 from trading_runtime.objects.port import ObjectStore
 from trading_runtime.sweep.cell import CellError
-from trading_runtime.sweep.data import download
+from trading_runtime.sweep.data import SweepData, download
 from trading_runtime.sweep.markets import Markets, starting_with
 from trading_runtime.sweep.results import read_results
 from trading_runtime.sweep.runner import Runner, Task
@@ -39,6 +39,11 @@ def cell_run(store: ObjectStore, sweep_id: str, cell_id: str, *, strategy: str |
     data = download(store, sweep.content["data"], sweep.settings)
     runner = Runner(store, sweep, data=data, expected=1)
     task = _found(runner, sweep, cell_id)
+    return task.cell_id, run_of(store, sweep, data, runner, task)
+
+
+def run_of(store: ObjectStore, sweep: Sweep, data: SweepData, runner: Runner, task: Task) -> Run:
+    """Return the backtest of a cell; raises DataError as ``cell_run``."""
     _refuse_another_result(store, runner, task)
     markets = Markets(sweep, data)
     prepared = markets.market(task.cell.period, task.needed, exact=True)
@@ -63,7 +68,7 @@ def cell_run(store: ObjectStore, sweep_id: str, cell_id: str, *, strategy: str |
             f"the {prepared.warm_up} bars before {iso_time(cell.period.start_ms)} only warm indicators up: nothing is "
             "decided in them, and figures that depend on the length of the run differ from the cell's own"
         )
-    return task.cell_id, run
+    return run
 
 
 def _found(runner: Runner, sweep: Sweep, cell_id: str) -> Task:

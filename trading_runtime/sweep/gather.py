@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -45,6 +45,7 @@ LISTED_MAX = 1000  # of each kind of trouble, in documents for people; counts co
 TRIALS_MAX = 5000  # cells whose returns are compared; beyond, an even sample stands for all
 
 SWEEP_FILE, CELLS_FILE, EQUITY_FILE, REPORT_FILE = "sweep.json", "cells.parquet", "equity.parquet", "sweep.html"
+CELLS_FOLDER = "cells"  # whole backtests of some cells, when asked for
 
 
 @dataclass(eq=False)
@@ -86,8 +87,9 @@ def gather_sweep(
     return found
 
 
-def write_results(store: ObjectStore, found: Gathered, folder: Path) -> list[Path]:
-    """Write the folder of results, which appears whole or not at all; return its files.
+def write_results(store: ObjectStore, found: Gathered, folder: Path, reports: int = 0) -> list[Path]:
+    """Write the folder of results, which appears whole or not at all; return its files. With ``reports`` the whole
+    backtests of as many of the best cells are made too, below ``cells/``, and the page links to their reports.
 
     Raises OutputError when it cannot be written or holds something that is not a sweep's results.
     """
@@ -99,7 +101,7 @@ def write_results(store: ObjectStore, found: Gathered, folder: Path) -> list[Pat
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             os.chmod(temporary, 0o755)
-            _write_files(store, found, temporary)
+            _write_files(store, found, temporary, reports)
             if folder.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
                 os.rename(folder, old / "results")
@@ -111,7 +113,7 @@ def write_results(store: ObjectStore, found: Gathered, folder: Path) -> list[Pat
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
-    return sorted(folder.iterdir())
+    return sorted(path for path in folder.iterdir() if path.is_file())
 
 
 def upload_results(store: ObjectStore, found: Gathered) -> list[str]:
@@ -224,7 +226,7 @@ def _document(found: Gathered) -> dict[str, Any]:
     }
 
 
-def _write_files(store: ObjectStore, found: Gathered, folder: Path) -> None:
+def _write_files(store: ObjectStore, found: Gathered, folder: Path, reports: int) -> None:
     sweep = found.sweep
     write_cells(folder / CELLS_FILE, found.cells, sweep)  # first: provenance tells which libraries took part
     folds = _walk_forward(store, found)
@@ -269,8 +271,28 @@ def _write_files(store: ObjectStore, found: Gathered, folder: Path) -> None:
     if folds is not None and folds.stitched is not None:
         equity = _equity_table(folder / EQUITY_FILE, folds)
     from trading_runtime.sweep.report import write_sweep_report
+    from trading_runtime.sweep.report.subject import read_subject
 
-    write_sweep_report(folder / REPORT_FILE, content, found.cells.columns, equity, {})
+    columns = found.cells.columns
+    best = read_subject(content, columns).ranked()[:reports] if reports else []
+    links = _write_cell_reports(store, found, folder, best)
+    write_sweep_report(folder / REPORT_FILE, content, columns, equity, links)
+
+
+def _write_cell_reports(store: ObjectStore, found: Gathered, folder: Path, rows: Sequence[int]) -> dict[str, str]:
+    """Write the backtests of some rows' cells; return the path of each one's report beside the sweep's."""
+    links: dict[str, str] = {}
+    if rows:
+        from trading_runtime.backtest.run import write_run
+        from trading_runtime.sweep.cell_report import DIGITS_LEAST, run_of
+
+        runner = Runner(store, found.sweep, data=found.data, expected=1)
+        for row in rows:
+            task = runner.task(found.cells.columns["index"][row])
+            place = Path(CELLS_FOLDER, task.cell_id[:DIGITS_LEAST])
+            write_run(run_of(store, found.sweep, found.data, runner, task), folder / place, report=True)
+            links[task.cell_id] = (place / "report.html").as_posix()
+    return links
 
 
 def _best(found: Gathered) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trading_runtime.core.errors import OutputError
-from trading_runtime.sweep.gather import CELLS_FILE, EQUITY_FILE, REPORT_FILE, SWEEP_FILE
+from trading_runtime.sweep.gather import CELLS_FILE, CELLS_FOLDER, EQUITY_FILE, REPORT_FILE, SWEEP_FILE
 
 _FILES = frozenset({SWEEP_FILE, CELLS_FILE, EQUITY_FILE, REPORT_FILE, f".{REPORT_FILE}.partial"})
 _OLD = "results"
@@ -56,7 +56,8 @@ def clear_leftovers(folder: Path) -> None:
 def _clear(leftover: Path, folder: Path, *, stepped_aside: bool) -> None:
     inner = leftover / _OLD if stepped_aside else leftover
     paths = [leftover, *leftover.rglob("*")]
-    files = [path for path in paths if path not in (leftover, inner)]
+    reports = inner / CELLS_FOLDER
+    files = [path for path in paths if path not in (leftover, inner, reports) and reports not in path.parents]
     if any(path.parent != inner or path.name not in _FILES or not _is_file(path) for path in files):
         return
     if time.time() - max(path.lstat().st_mtime for path in paths) <= LEFT_BEHIND_SECONDS:

@@ -18,7 +18,7 @@ from trading_runtime.sweep.results import read_results
 from trading_runtime.sweep.runner import Done, Runner
 from trading_runtime.sweep.search import learn_recorded, run_search
 from trading_runtime.sweep.spec import Sweep, load_sweep_spec
-from trading_runtime.sweep.workers import Job, Pool, Progress
+from trading_runtime.sweep.workers import Job, Pool, Progress, workers_for
 
 WORKERS_MAX = 1024  # each is a process with libraries of its own; more is a slip of the finger
 
@@ -30,7 +30,7 @@ class RunOptions:
     address: str
     shard: int = 0
     shards: int = 1
-    workers: int = 1
+    workers: int | None = 1  # None: as many as the work is worth
     retry_failed: bool = False
     strategy: str | None = None
 
@@ -43,12 +43,12 @@ def check_shard(shard: int, shards: int) -> None:
         raise ConfigurationError(f"--shard {shard} --shards {shards}: shards count from 0 to {shards - 1}")
 
 
-def check_run(address: str, shard: int, shards: int, workers: int) -> None:
+def check_run(address: str, shard: int, shards: int, workers: int | None) -> None:
     """Raise ConfigurationError for what is wrong with how a sweep shall be run, whatever the sweep."""
     check_shard(shard, shards)
-    if not 1 <= workers <= WORKERS_MAX:
+    if workers is not None and not 1 <= workers <= WORKERS_MAX:
         raise ConfigurationError(f"--workers must be 1 to {WORKERS_MAX}, not {workers}")
-    if workers > 1 and address.startswith("memory:"):
+    if workers is not None and workers > 1 and address.startswith("memory:"):
         raise ConfigurationError("a store in memory belongs to one process: use --workers 1 or a folder")
 
 
@@ -72,11 +72,14 @@ def run_sweep(
             "run it with --shards 1 and as many --workers as there are cores"
         )
     indices = sweep.indices(options.shard, options.shards)
-    expected = -(-len(indices) // max(options.workers, 1))
+    workers = options.workers
+    if workers is None:
+        workers = 1 if options.address.startswith("memory:") else workers_for(sweep, len(indices))
+    expected = -(-len(indices) // workers)
     job = Job(options.address, sweep_id, options.strategy, options.retry_failed, expected)
     with ExitStack() as stack:
-        with nullcontext() if options.workers == 1 else _interrupts_held():
-            pool = stack.enter_context(Pool(job, store, sweep, options.workers))
+        with nullcontext() if workers == 1 else _interrupts_held():
+            pool = stack.enter_context(Pool(job, store, sweep, workers))
         if not sweep.is_adaptive:
             return pool.run(indices, _telling(progress, Done(), len(indices)))
         return _coordinate(store, sweep, pool, progress)

@@ -24,6 +24,7 @@ from trading_runtime.core.errors import (
     TemporaryError,
     TradingRuntimeError,
 )
+from trading_runtime.core.timeframes import timeframe_ms
 from trading_runtime.objects.open import open_objects
 from trading_runtime.objects.port import ObjectStore
 from trading_runtime.sweep.runner import Done, Runner
@@ -33,6 +34,11 @@ CHUNK_MAX = 512
 # A chunk should take about this long: long enough that pipes do not matter, short enough that progress is seen.
 CHUNK_SECONDS = 1.0
 _ENDING_SECONDS = 5.0
+# What the choice of workers goes by, measured roughly (docs/scaling.md): only time depends on it, never a result.
+_WORKER_START_SECONDS = 1.5
+_COMPILED_BARS_PER_SECOND = 4e8
+_COMPILED_CELL_SECONDS = 1e-4
+_GENERAL_BARS_PER_SECOND = 1e6
 
 Progress = Callable[[Done], None]
 
@@ -46,6 +52,26 @@ class Job:
     strategy: str | None
     retry_failed: bool
     expected: int
+
+
+def workers_for(sweep: Sweep, cells: int) -> int:
+    """Return how many processes ``cells`` of a sweep are worth: each has to start before it computes, and no more than
+    there are processors.
+    """
+    period_ms = sum(period.end_ms - period.start_ms for period in sweep.periods) // len(sweep.periods)
+    candles = [one for one in sweep.content["origin"]["manifests"] if "timeframe" in one]
+    bars = sum(min(int(one["rows"]), period_ms // timeframe_ms(one["timeframe"])) for one in candles)
+    if sweep.kind.targets is None:
+        seconds = cells * bars / _GENERAL_BARS_PER_SECOND
+    else:
+        seconds = cells * (bars / _COMPILED_BARS_PER_SECOND + _COMPILED_CELL_SECONDS)
+    return max(1, min(_processors(), int(seconds / _WORKER_START_SECONDS)))
+
+
+def _processors() -> int:
+    """Return how many processors this process may use, as far as the system says it."""
+    may_use = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(may_use(0)) if may_use is not None else os.cpu_count() or 1
 
 
 class Pool:
