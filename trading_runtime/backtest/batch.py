@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trading_runtime.backtest import kernel
+from trading_runtime.backtest.column_rows import ColumnRows
 from trading_runtime.backtest.compiled import TAPE_ROWS_MIN, CompiledMarket, TapeBuffer, is_compilable, run_kernel
 from trading_runtime.backtest.engine import Account, first_decision_bar, run_general
 from trading_runtime.backtest.market import Market
@@ -23,15 +24,13 @@ from trading_runtime.backtest.metrics import ReturnStatistics, Value, published,
 from trading_runtime.backtest.tables import unit_ratio
 from trading_runtime.backtest.targets import Comparisons, TargetFinder, comparisons_of
 from trading_runtime.core.bars import Floats, Integers
-from trading_runtime.core.columns import Expression, resolve
+from trading_runtime.core.columns import resolve
 from trading_runtime.core.errors import AmountError, ConfigurationError
 from trading_runtime.core.evaluate import ColumnCache, Columns
 from trading_runtime.core.expressions import parameter_names
 from trading_runtime.core.strategy import Strategy
 
 BLOCKS_PER_THREAD = 8
-# Columns of a group of sets lie in one array that all its threads read.
-COLUMNS_BYTES_MAX = 256 * 1024 * 1024
 # Targets that change more often than this on average need a longer tape, and so a run of their own.
 CHANGE_BARS_MIN = 8
 _OUT_OF_RANGE = -(2**63)
@@ -81,19 +80,20 @@ def run_batch(
     *,
     threads: int = 1,
     cache: ColumnCache | None = None,
+    columns: ColumnRows | None = None,
     progress: Callable[[int], None] | None = None,
     periods_per_year: float = 365,
     risk_free_rate_annual: float = 0.0,
 ) -> list[BatchRow]:
     """Run many parameter sets; the rows come in the order of ``strategies`` whatever the number of threads.
 
-    Columns that several sets declare are computed once. ``progress`` is told the number of finished sets after each
-    block. Raises StrategyError for a strategy without targets, ConfigurationError for spot beside perpetuals,
-    AmountError where an amount leaves its range.
+    Columns that several sets declare are computed once; ``cache`` and ``columns``, of this market, keep them for the
+    next batch. ``progress`` is told the number of finished sets after each block. Raises StrategyError for a strategy
+    without targets, ConfigurationError for spot beside perpetuals, AmountError where an amount leaves its range.
     """
     if not is_compilable(market):
         raise ConfigurationError("spot and perpetuals in one market cannot be run as a batch: run them one by one")
-    batch = _Batch(market, account, cache, Basis(market, account, periods_per_year, risk_free_rate_annual))
+    batch = _Batch(market, account, cache, columns, Basis(market, account, periods_per_year, risk_free_rate_annual))
     rows: list[BatchRow] = []
     for group in batch.groups(strategies):
         workers = max(1, min(threads, group.count, os.cpu_count() or 1))
@@ -125,12 +125,15 @@ class _Group(Protocol):
 class _Batch:
     """One market prepared for many runs."""
 
-    def __init__(self, market: Market, account: Account, cache: ColumnCache | None, basis: Basis) -> None:
+    def __init__(
+        self, market: Market, account: Account, cache: ColumnCache | None, columns: ColumnRows | None, basis: Basis
+    ) -> None:
         self.market = market
         self.account = account
         self.basis = basis
         self.compiled = CompiledMarket(market)
         self.cache = cache if cache is not None else ColumnCache()
+        self.columns = columns if columns is not None else ColumnRows(market, self.cache)
 
     def groups(self, strategies: Sequence[Strategy]) -> Iterator[_Group]:
         """Cut into runs of one class whose targets compare columns of one symbol, as long as their columns fit; others
@@ -148,7 +151,7 @@ class _Batch:
             group = _Cells(self, plan)
             while start < len(strategies) and type(strategies[start]) is kind and group.add(strategies[start]):
                 start += 1
-            group.compute_columns()
+            self.columns.fill()
             yield group
 
 
@@ -175,23 +178,20 @@ class _Cells:
         self._plan = plan
         self._parameters: list[Mapping[str, Any]] = []
         self._strategies: list[Strategy] = []
-        # The columns by the texts of the parameter values they depend on; a grid has few of each.
         self._operands = [(one, sorted(parameter_names(one))) for one in (*plan.left, *plan.right)]
-        self._rows: dict[tuple[object, ...], int] = {}
-        self._distinct: dict[str, int] = {}
-        self._wanted: list[tuple[Expression, Mapping[str, Any]]] = []
-        self._operand_rows: list[list[int]] = []
+        self._rows: list[list[int]] = []
         self._weights: list[list[float]] = []
         self._first: list[int] = []
+        if not batch.columns.has_room(len(self._operands)):
+            batch.columns.clear()
 
     def add(self, strategy: Strategy) -> bool:
         """Take in one more set; False when its columns would not fit any more."""
-        market = self._batch.market
-        rows_max = max(4, COLUMNS_BYTES_MAX // (8 * market.count))
-        if len(self._wanted) + len(self._operands) > rows_max:
+        market, columns = self._batch.market, self._batch.columns
+        if not columns.has_room(len(self._operands)):
             return False
         values = strategy.params.to_json()
-        self._operand_rows.append([self._row(one, names, values) for one, names in self._operands])
+        self._rows.append([columns.row(one, names, values) for one, names in self._operands])
         self._weights.append([float(resolve(weight, values)) for weight in self._plan.weights])
         self._first.append(min(first_decision_bar(market, strategy), market.count))
         self._parameters.append(values)
@@ -199,34 +199,16 @@ class _Cells:
         self.count += 1
         return True
 
-    def _row(self, expression: Expression, names: Sequence[str], values: Mapping[str, Any]) -> int:
-        place = (id(expression), *[repr(values[name]) for name in names if name in values])
-        row = self._rows.get(place)
-        if row is None:
-            row = self._rows[place] = self._distinct.setdefault(expression.key(values), len(self._wanted))
-            if row == len(self._wanted):
-                self._wanted.append((expression, values))
-        return row
-
-    def compute_columns(self) -> None:
-        """Compute what the sets compare, each distinct column once."""
-        batch = self._batch
-        symbol = batch.market.symbols[0]
-        Columns(batch.market.bars, {}, batch.cache).prepare(self._wanted, symbol)
-        self._matrix = np.empty((len(self._wanted), batch.market.count))
-        for row, (expression, values) in zip(self._matrix, self._wanted, strict=True):
-            row[:] = Columns(batch.market.bars, values, batch.cache).column(expression, symbol)
-
     def run(self, cells: range) -> list[BatchRow]:
         batch, compiled, basis = self._batch, self._batch.compiled, self._batch.basis
         part, count = slice(cells.start, cells.stop), len(cells)
         rows, prices = TapeBuffer().of(TAPE_ROWS_MIN + 4 * batch.market.count // CHANGE_BARS_MIN)
         status, equity = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
         samples, statistics = np.zeros((count, len(basis.samples)), dtype=np.int64), np.zeros((count, 7))
-        operands = np.array(self._operand_rows[part], dtype=np.int64)
+        operands = np.array(self._rows[part], dtype=np.int64)
         numerator, denominator = basis.unit
         kernel.run_cells(
-            self._matrix,
+            batch.columns.matrix,
             operands[:, : len(self._plan.left)].copy(),
             operands[:, len(self._plan.left) :].copy(),
             np.array([self._plan.or_equal] * count),

@@ -8,6 +8,7 @@ trades can tell (win rate, number of trades) is therefore no part of a cell.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -79,11 +80,18 @@ def equity_series(equity: Mapping[str, Any]) -> tuple[Integers, Floats]:
     """Return times (closes, milliseconds) and equity of a cell's result, shape (n,): at the last close of each UTC day,
     at every close for bars of a day or longer.
     """
-    bar_ms = int(equity["bar_ms"])
-    times = np.arange(int(equity["first_close_ms"]), int(equity["last_close_ms"]) + 1, bar_ms, dtype=np.int64)
+    times = _sample_times(int(equity["first_close_ms"]), int(equity["last_close_ms"]), int(equity["bar_ms"]))
     numerator, denominator = unit_ratio(float(equity["unit"]))
     units = np.array(equity["units"], dtype=np.int64)
-    return times[sampled_bars(times, bar_ms)], units.astype(np.float64) * numerator / denominator
+    return times, units.astype(np.float64) * numerator / denominator
+
+
+@lru_cache(maxsize=64)  # all cells of a period have the same
+def _sample_times(first_close_ms: int, last_close_ms: int, bar_ms: int) -> Integers:
+    times = np.arange(first_close_ms, last_close_ms + 1, bar_ms, dtype=np.int64)
+    sampled = times[sampled_bars(times, bar_ms)]
+    sampled.flags.writeable = False
+    return sampled
 
 
 def general_outcome(prepared: PeriodMarket, strategy: Strategy, measures: Measures) -> Outcome:
@@ -109,7 +117,14 @@ def batch_outcomes(
     try:
         for strategy in strategies:
             refuse_too_short(prepared, strategy)
-        rows = run_batch(prepared.market, strategies, prepared.account, cache=prepared.cache, progress=progress)
+        rows = run_batch(
+            prepared.market,
+            strategies,
+            prepared.account,
+            cache=prepared.cache,
+            columns=prepared.columns,
+            progress=progress,
+        )
     except TradingRuntimeError:
         return None
     return measures.outcomes(np.array([row.samples for row in rows]), np.array([row.statistics for row in rows]))

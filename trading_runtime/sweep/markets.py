@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trading_runtime.backtest.column_rows import ColumnRows
 from trading_runtime.backtest.engine import Account
 from trading_runtime.backtest.market import Market
 from trading_runtime.backtest.trace import ENGINE_SEMANTICS
@@ -51,6 +52,7 @@ class PeriodMarket:
     account: Account
     warm_up: int
     cache: ColumnCache
+    columns: ColumnRows
 
 
 class Markets:
@@ -91,11 +93,13 @@ class Markets:
         bars = {symbol: self._data.bars[symbol].slice(*edges) for symbol, edges in rows.items()}
         funding = {symbol: self._data.funding[symbol] for symbol in bars if symbol in self._data.funding}
         market = Market(bars, self._instruments, self._execution, funding, self._data.publications)
+        cache = ColumnCache()
         made = PeriodMarket(
             market,
             build_account(self._sweep.settings, market),
             min(reach, self._before(period)) if period.warm_up else 0,
-            ColumnCache(),
+            cache,
+            ColumnRows(market, cache),
         )
         self._kept = (period, made)
         return made
