@@ -394,3 +394,14 @@ def test_logging_loads_nothing_but_the_standard_library() -> None:
     )
     assert done.stdout.split() == ["trading_runtime"]
     assert json.loads(done.stderr)["event"] == "e"
+
+
+@pytest.mark.parametrize("name", ["token", "key", "sig", "auth", "X-Amz-Credential", "X-Amz-Security-Token"])
+def test_secrets_in_the_query_of_an_address_are_hidden(name: str) -> None:
+    """Only there: the same words in prose, or in a path, are no secret."""
+    address = f"https://example.org/pools/current.json?version=3&{name}=AbC123xyz456&part=2#end"
+
+    assert redact(f"read {address!r}", {}) == f"read {address.replace('AbC123xyz456', '***')!r}"
+    assert redact("token=3 key=4 of 5: https://example.org/token/key?tokens=7", {}) == (
+        "token=3 key=4 of 5: https://example.org/token/key?tokens=7"
+    )

@@ -9,7 +9,8 @@ Heavy libraries are imported where their part is built: a cycle loads only what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -105,46 +106,45 @@ def open_parts(
     if mode == "live":
         # Before the store is opened: a start that is refused leaves no file behind.
         exchange = open_live_exchange(loaded, environment, clock, base_url)
-        live = exchange, _configured_instruments(loaded, exchange)
+        live = exchange, _configured_instruments(loaded, exchange.instruments)
     documents = open_store(settings, folder, is_copy=mode == "dry-run")
-    stores = Stores(
-        StateStore(documents, account, name),
-        Journal(documents, account, name),
-        Lease(documents, f"{account}.{name}", holder, settings.lease.seconds),
-    )
-    try:
+    with ExitStack() as opened:
+        opened.callback(documents.close)
+        stores = Stores(
+            StateStore(documents, account, name),
+            Journal(documents, account, name),
+            Lease(documents, f"{account}.{name}", holder, settings.lease.seconds),
+        )
         exchange, instruments = live or _open_exchange(loaded, mode, environment, documents, name, clock, base_url)
-    except BaseException:
-        documents.close()
-        raise
-    terms = build_account(settings, instruments)
-    risk = settings.risk
-    job = Job(
-        mode=mode,
-        account=account,
-        strategy=strategy,
-        symbols=tuple(settings.market.symbols),
-        timeframe=settings.market.timeframe,
-        start_cash=terms.start_cash,
-        exchange=exchange,
-        stores=stores,
-        control=Control(documents, account),
-        clock=clock,
-        log=log,
-        identity=identity_of(settings, strategy, exchange.name),
-        caps=terms.caps,
-        permissions=terms.permissions,
-        limits=RiskLimits(risk.drawdown_fraction_max, risk.daily_loss_fraction_max),
-        patience=Patience(confirm_seconds=float(settings.placement.confirm_seconds)),
-        missed_slots_max=risk.missed_slots_max,
-        bar_age_ms_max=bar_age_ms_max(settings),
-        may_open_account=may_open_account or mode != "live",
-        publications=open_ladder(settings, folder, documents),
-        degraded_entries=settings.artifact is not None and settings.artifact.allow_new_entries_on_degraded,
-        treasury=treasury_terms(**asdict_of(settings.treasury)),
-        has_all_funds=settings.account.funds == "all" and has_real_money(settings, mode, environment),
-        adopt=tuple(settings.account.adopt),
-    )
+        terms = build_account(settings, instruments)
+        risk = settings.risk
+        job = Job(
+            mode=mode,
+            account=account,
+            strategy=strategy,
+            symbols=tuple(settings.market.symbols),
+            timeframe=settings.market.timeframe,
+            start_cash=terms.start_cash,
+            exchange=exchange,
+            stores=stores,
+            control=Control(documents, account),
+            clock=clock,
+            log=log,
+            identity=identity_of(settings, strategy, exchange.name),
+            caps=terms.caps,
+            permissions=terms.permissions,
+            limits=RiskLimits(risk.drawdown_fraction_max, risk.daily_loss_fraction_max),
+            patience=Patience(confirm_seconds=float(settings.placement.confirm_seconds)),
+            missed_slots_max=risk.missed_slots_max,
+            bar_age_ms_max=bar_age_ms_max(settings),
+            may_open_account=may_open_account or mode != "live",
+            publications=open_ladder(settings, folder, documents),
+            degraded_entries=settings.artifact is not None and settings.artifact.allow_new_entries_on_degraded,
+            treasury=treasury_terms(**asdict_of(settings.treasury)),
+            has_all_funds=settings.account.funds == "all" and has_real_money(settings, mode, environment),
+            adopt=tuple(settings.account.adopt),
+        )
+        opened.pop_all()  # nothing failed: whoever has the parts closes the store
     return Parts(job, documents)
 
 
@@ -265,7 +265,7 @@ def _open_exchange(
     """Return the exchange of a mode that trades no real money, and the instruments it trades."""
     settings = loaded.settings
     feed = open_feed(loaded, environment, clock, base_url)
-    instruments = _instruments(settings, feed, clock)
+    instruments = _instruments(loaded, feed, clock)
     lookup = partial(_instrument, settings, feed, clock)
     execution = build_execution(settings)
     if mode == "paper":
@@ -301,18 +301,21 @@ def _open_exchange(
     return dry, instruments
 
 
-def _configured_instruments(loaded: LoadedCycleSettings, exchange: Exchange) -> Mapping[str, Instrument]:
+def _configured_instruments(
+    loaded: LoadedCycleSettings, asked: Callable[[Sequence[str]], Mapping[str, Instrument]]
+) -> Mapping[str, Instrument]:
     """Return the instruments of the configured symbols; a wrong one refuses the start. Where a store is there, one may
     be held whose market does not trade any more: whether it may be missing is the cycle's to say, but for the first.
     """
     settings = loaded.settings
     symbols = settings.market.symbols
     try:
-        return exchange.instruments(symbols)
+        return asked(symbols)
     except ConfigurationError:
-        if settings.store.kind == "sqlite" and not (loaded.folder / settings.store.path).exists():
+        store = settings.store
+        if store.kind == "memory" or (store.kind == "sqlite" and not (loaded.folder / store.path).exists()):
             raise
-        return exchange.instruments(symbols[:1])
+        return asked(symbols[:1])
 
 
 def _span(feed: Feed, settings: CycleSettings) -> tuple[int, int]:
@@ -328,13 +331,14 @@ def _span(feed: Feed, settings: CycleSettings) -> tuple[int, int]:
     return now_ms - 366 * DAY_MS, now_ms + DAY_MS
 
 
-def _instruments(settings: CycleSettings, feed: Feed, clock: Clock) -> Mapping[str, Instrument]:
+def _instruments(loaded: LoadedCycleSettings, feed: Feed, clock: Clock) -> Mapping[str, Instrument]:
     """Filters and fees: those of the exchange that is traded where it can be asked, else those of the settings."""
+    settings = loaded.settings
     asked = getattr(feed, "instruments", None)
     if asked is None or settings.market.exchange == SIMULATED:
         return build_instruments(settings)
     now_ms = clock.now_ms()
-    return {symbol: filled_in(settings, one, now_ms) for symbol, one in asked(settings.market.symbols).items()}
+    return {symbol: filled_in(settings, one, now_ms) for symbol, one in _configured_instruments(loaded, asked).items()}
 
 
 def _instrument(settings: CycleSettings, feed: Feed, clock: Clock, symbol: str) -> Instrument:

@@ -40,6 +40,14 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(Bearer)\s+[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE), rf"\g<1> {HIDDEN}"),
     # name:password@host of an address.
     (re.compile(r"(://[^/\s:@]+):[^/\s@]+@"), rf"\g<1>:{HIDDEN}@"),
+    # ?token=value of an address: names that are too common in prose to be looked for anywhere else.
+    (
+        re.compile(
+            r"([?&](?:token|key|sig|auth|x-amz-credential|x-amz-security-token|x-goog-credential)=)[^&#\s\"'<>]+",
+            re.IGNORECASE,
+        ),
+        rf"\g<1>{HIDDEN}",
+    ),
     # name=value, "name": "value", 'name': 'value', Name: value; without its last quote where a text was cut.
     (
         re.compile(
