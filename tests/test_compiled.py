@@ -21,7 +21,7 @@ from trading_runtime.backtest.result import build_tables, journal_lines
 from trading_runtime.backtest.trace import Trace
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.columns import NO_OPINION, P, indicator, where, wrap
-from trading_runtime.core.errors import TradingRuntimeError
+from trading_runtime.core.errors import AmountError, TradingRuntimeError
 from trading_runtime.core.evaluate import ColumnCache
 from trading_runtime.core.fills import Execution
 from trading_runtime.core.gates import Caps
@@ -221,6 +221,16 @@ class Once(Strategy):
     targets = where(wrap("close") > 0.0, P.weight, NO_OPINION)
 
 
+class OnceForAll(Strategy):
+    """Takes a position in every symbol early and keeps it."""
+
+    class Params(Parameters):
+        weight = parameter(0.5)
+
+    last = indicator("sma", "close", length=1, universe=True)
+    targets = where(last > 0.0, P.weight, NO_OPINION)
+
+
 @pytest.mark.parametrize("weight", [0.5, -0.5])
 @pytest.mark.parametrize("row", [20, BLOCK - 1, BLOCK, 2 * BLOCK + 5, 3 * BLOCK - 1, 3 * BLOCK + 40])
 def test_the_deepest_drawdown_is_found_wherever_its_peak_lies(weight: float, row: int) -> None:
@@ -281,3 +291,32 @@ def test_an_amount_beyond_the_range_is_an_error_in_both_paths() -> None:
         run_general(wide, strategy, account)
     with pytest.raises(TradingRuntimeError, match="range"):
         run_compiled(wide, strategy, account)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "growth", "funding_rate"),
+    [(1, 2.25, 0.0), (2, 2.2, 0.0), (3, 2.2, 0.0), (1, 1.0, 0.9), (1, 1.0, -0.9), (2, 1.0, 0.5)],
+)
+def test_an_account_beyond_the_range_is_an_error_however_it_got_there(
+    symbols: int, growth: float, funding_rate: float
+) -> None:
+    """Each value is in range, what they add up to is not: with three symbols, and with funding, int64 would wrap."""
+    names = [f"S{index}/USDT:USDT" for index in range(symbols)]
+    close = np.concatenate((np.full(4, 100.0), np.full(16, 100.0 * growth)))
+    times = START_MS + np.arange(len(close)) * HOUR_MS
+    rules = make_rules(quantity_unit=UNIT, quote_unit=UNIT)
+    market = Market(
+        {name: Bars(name, "1h", times, close, close + 1.0, close - 1.0, close, np.ones(len(close))) for name in names},
+        {name: Instrument(name, "perpetual", name[:2], "USDT", UNIT, UNIT, (rules,)) for name in names},
+        funding={name: [FundingRate(int(time), funding_rate) for time in times[6:]] for name in names},
+    )
+    account = Account(2_200_000_000_000_000_000, Caps(leverage_max=10.0))
+    strategy = OnceForAll({"weight": 0.9})
+
+    with pytest.raises(AmountError, match="range"):
+        run_batch(market, [strategy], account)
+    for run in (run_general, run_compiled):
+        trace = run(market, strategy, account)
+        assert len(trace.fills()) == symbols
+        with pytest.raises(AmountError, match="cash or equity left the range"):
+            build_tables(market, trace, account.start_cash)

@@ -30,7 +30,7 @@ def restated(
     years = bars * bar_ms / (per_year * DAY_MS)
     total = (equity[-1] - cash) / cash
     annual = grown(total, 1.0 / years)
-    deepest, fees, slippage, funding, _, fills, exposed = figures
+    deepest, fees, slippage, funding, fills, exposed = figures
     values: dict[str, Any] = {
         "return_sample": "UTC day" if bar_ms < DAY_MS else "bar",
         "return_count": len(samples),
@@ -86,7 +86,7 @@ RUN = st.lists(
     runs=st.lists(RUN, min_size=1, max_size=5),
     count=st.integers(1, 6),
     deepest=st.floats(0.0, 2.0),
-    costs=st.lists(st.integers(-(10**14), 10**14).map(float), min_size=4, max_size=4),
+    costs=st.lists(st.integers(-(10**14), 10**14).map(float), min_size=3, max_size=3),
     cash=st.sampled_from([10_000.0, 1.0, 123_456.78]),
     bar_ms=st.sampled_from([60_000, HOUR_MS, DAY_MS, 7 * DAY_MS]),
     per_year=st.sampled_from([365, 252.0]),
@@ -94,7 +94,7 @@ RUN = st.lists(
 )
 @example(
     runs=[[1_000_000] * 6, [0, 1, 2, 3, 4, 5], [1_000_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000, 0]],
-    count=6, deepest=0.0, costs=[0.0] * 4, cash=10_000.0, bar_ms=HOUR_MS, per_year=365, free=0.04,
+    count=6, deepest=0.0, costs=[0.0] * 3, cash=10_000.0, bar_ms=HOUR_MS, per_year=365, free=0.04,
 )  # fmt: skip
 def test_many_runs_at_once_have_the_digits_of_the_formulas(
     runs: list[list[int]],
@@ -125,8 +125,8 @@ def test_no_run_has_no_statistics() -> None:
     times = HOUR_MS * np.arange(1, 31, dtype=np.int64)
     shared = ReturnStatistics(UNIT, 100.0, times, HOUR_MS)
 
-    assert shared.values(np.zeros((0, 2), dtype=np.int64), np.zeros((0, 7))) == []
-    assert shared.texts(np.zeros((0, 2), dtype=np.int64), np.zeros((0, 7))) == []
+    assert shared.values(np.zeros((0, 2), dtype=np.int64), np.zeros((0, 6))) == []
+    assert shared.texts(np.zeros((0, 2), dtype=np.int64), np.zeros((0, 6))) == []
 
 
 @settings(max_examples=800)

@@ -204,7 +204,8 @@ class _Cells:
         part, count = slice(cells.start, cells.stop), len(cells)
         rows, prices = TapeBuffer().of(TAPE_ROWS_MIN + 4 * batch.market.count // CHANGE_BARS_MIN)
         status, equity = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-        samples, statistics = np.zeros((count, len(basis.samples)), dtype=np.int64), np.zeros((count, 7))
+        samples = np.zeros((count, len(basis.samples)), dtype=np.int64)
+        statistics = np.zeros((count, kernel.STATISTICS))
         operands = np.array(self._rows[part], dtype=np.int64)
         numerator, denominator = basis.unit
         kernel.run_cells(
@@ -238,7 +239,7 @@ def run_single(batch: _Batch, strategy: Strategy) -> BatchRow:
     changes = TargetFinder(market).find(strategy, Columns(market.bars, values, batch.cache), first)
     tape = run_kernel(compiled, account, first, changes, TapeBuffer())
     samples = np.zeros(len(basis.samples), dtype=np.int64)
-    statistics = np.zeros(7)
+    statistics = np.zeros(kernel.STATISTICS)
     numerator, denominator = basis.unit
     equity = _OUT_OF_RANGE
     if tape is not None:

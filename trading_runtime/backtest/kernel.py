@@ -37,6 +37,8 @@ DONE, TAPE_FULL, OUT_OF_RANGE = range(3)
 # Columns of the rules
 FIRST_BAR, TICK_NUMERATOR, TICK_DENOMINATOR, LOT, QUANTITY_MINIMUM, QUANTITY_MAXIMUM, NOTIONAL_MINIMUM = range(7)
 
+STATISTICS = 6  # what ``equity_statistics`` fills
+
 # Bars of a block of ``block_high`` and ``block_low``.
 BLOCK = 256
 
@@ -163,6 +165,9 @@ def simulate(  # type: ignore[no-untyped-def]
                     break
                 amount = np.int64(np.rint(value * funding_rate[payment]))
                 cash -= amount
+                if not -LIMIT < cash < LIMIT:
+                    status = OUT_OF_RANGE
+                    break
                 tape[rows, KIND] = FUNDED
                 tape[rows, BAR] = funding_bar[payment]
                 tape[rows, SYMBOL] = symbol
@@ -191,7 +196,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 lot = rules[row, LOT]
                 numerator, denominator = rules[row, TICK_NUMERATOR], rules[row, TICK_DENOMINATOR]
                 ratio = reference * (1.0 + side * adverse) * denominator / numerator
-                if not abs(ratio) < LIMIT:
+                if not abs(ratio) * numerator < LIMIT:
                     status = OUT_OF_RANGE
                     break
                 nearest = np.rint(ratio)
@@ -274,6 +279,9 @@ def simulate(  # type: ignore[no-untyped-def]
                     break
                 amount = np.int64(np.rint(value * funding_rate[payment]))
                 cash -= amount
+                if not -LIMIT < cash < LIMIT:
+                    status = OUT_OF_RANGE
+                    break
                 tape[rows, KIND] = FUNDED
                 tape[rows, BAR] = bar
                 tape[rows, SYMBOL] = symbol
@@ -296,7 +304,7 @@ def simulate(  # type: ignore[no-untyped-def]
             book[symbol] = held[symbol]
             if held[symbol] != 0:
                 value = _value(quotes[symbol, bar, MARK], held[symbol], per_unit[symbol])
-                if not -LIMIT < value < LIMIT:
+                if not (-LIMIT < value < LIMIT and -LIMIT < equity < LIMIT):
                     status = OUT_OF_RANGE
                     break
                 equity += np.int64(value)
@@ -318,7 +326,11 @@ def simulate(  # type: ignore[no-untyped-def]
                 for at in range(event, last_event):
                     is_replaced = is_replaced or event_symbol[at] == symbol
                 if not is_replaced:
-                    available -= np.int64(value) + _fee(value, fee_rates[row, 1])
+                    cost = np.int64(value) + _fee(value, fee_rates[row, 1])
+                    if not float(available) - float(cost) > -LIMIT:
+                        status = OUT_OF_RANGE
+                        break
+                    available -= cost
         if status != DONE:
             break
         for at in range(event, last_event):
@@ -420,6 +432,9 @@ def simulate(  # type: ignore[no-untyped-def]
                                 if not value < LIMIT:
                                     status = OUT_OF_RANGE
                                     value = 0.0
+                                if not float(gross) + value < LIMIT:
+                                    status = OUT_OF_RANGE
+                                    value = 0.0
                                 gross += np.int64(value)
                         if not float(gross) <= leverage_max * equity:
                             code = LEVERAGE
@@ -462,6 +477,9 @@ def simulate(  # type: ignore[no-untyped-def]
                     orders += 1
                     if is_spot[symbol]:
                         available += -(amount + fee) if side > 0 else amount - fee
+                        if not available < LIMIT:
+                            status = OUT_OF_RANGE
+                            break
                 rows += told
             if status != DONE:
                 break
@@ -592,8 +610,8 @@ def equity_statistics(  # type: ignore[no-untyped-def]
     """Walk the equity curve that a tape implies, without storing it.
 
     Fills ``samples`` with the equity (quote units) after each of ``sample_bars`` and ``statistics`` with: deepest
-    drawdown as a fraction, fees, slippage, funding, traded value, fills, bars with a position. Returns the equity after
-    the last bar, or -2**63 when out of range.
+    drawdown as a fraction, fees, slippage, funding, fills, bars with a position. Returns the equity after the last bar,
+    or -2**63 when out of range.
 
     Between two things that happen, one symbol's equity rises and falls with its mark alone, and rounding keeps that
     order; so only a mark beyond all others of its stretch needs to become an equity. Several symbols are valued bar by
@@ -607,7 +625,7 @@ def equity_statistics(  # type: ignore[no-untyped-def]
     deepest = 0.0
     sample = 0
     sampled = len(sample_bars)
-    fees, slippage, funding, traded, fills, exposed = np.int64(0), np.int64(0), np.int64(0), np.int64(0), 0, 0
+    fees, slippage, funding, fills, exposed = np.int64(0), np.int64(0), np.int64(0), 0, 0
     row = 0
     bar = 0
     while bar < count:
@@ -623,11 +641,12 @@ def equity_statistics(  # type: ignore[no-untyped-def]
                 held[tape[row, SYMBOL]] += tape[row, SIDE] * tape[row, QUANTITY]
                 fees += tape[row, FEE]
                 slippage += tape[row, EXTRA]
-                traded += tape[row, VALUE]
                 fills += 1
             elif kind == FUNDED:
                 cash -= tape[row, VALUE]
                 funding += tape[row, VALUE]
+            if not (-LIMIT < fees < LIMIT and slippage < LIMIT and -LIMIT < funding < LIMIT):
+                return np.int64(-(2**63))
             row += 1
         holding = 0
         only = 0
@@ -667,9 +686,10 @@ def equity_statistics(  # type: ignore[no-untyped-def]
                 worst = -_highest(mark[only], bar, following)
                 units = _value(-_beyond(block_low[only], bar, following, -1.0), quantity, unit)
             least = _value(worst * direction, quantity, unit)
-            if not -LIMIT < least < LIMIT:
+            if not (-LIMIT < least < LIMIT and cash + np.int64(least) > -LIMIT):
                 return np.int64(-(2**63))
-            if not (-LIMIT < units < LIMIT and float(cash + np.int64(units)) * numerator / denominator <= peak):
+            is_known = -LIMIT < units < LIMIT and cash + np.int64(units) < LIMIT
+            if not (is_known and float(cash + np.int64(units)) * numerator / denominator <= peak):
                 best = -np.inf
                 worst = np.inf
                 for at in range(bar, following):
@@ -677,7 +697,7 @@ def equity_statistics(  # type: ignore[no-untyped-def]
                     if price > best:
                         best = price
                         units = _value(mark[only, at], quantity, unit)
-                        if not units < LIMIT:
+                        if not (units < LIMIT and cash + np.int64(units) < LIMIT):
                             return np.int64(-(2**63))
                         now = float(cash + np.int64(units)) * numerator / denominator
                         if now > peak:
@@ -699,12 +719,16 @@ def equity_statistics(  # type: ignore[no-untyped-def]
         else:
             while bar < following:
                 equity = cash
+                gross = 0.0
                 for symbol in range(symbols):
                     if held[symbol] != 0:
                         units = _value(mark[symbol, bar], held[symbol], per_unit[symbol])
-                        if not -LIMIT < units < LIMIT:
+                        gross += abs(units)
+                        if not gross < LIMIT:
                             return np.int64(-(2**63))
                         equity += np.int64(units)
+                if not -LIMIT < equity < LIMIT:
+                    return np.int64(-(2**63))
                 now = float(equity) * numerator / denominator
                 if now > peak:
                     deepest = max(deepest, (peak - lowest) / peak)
@@ -721,9 +745,8 @@ def equity_statistics(  # type: ignore[no-untyped-def]
     statistics[1] = fees
     statistics[2] = slippage
     statistics[3] = funding
-    statistics[4] = traded
-    statistics[5] = fills
-    statistics[6] = exposed
+    statistics[4] = fills
+    statistics[5] = exposed
     return final
 
 

@@ -181,7 +181,7 @@ class ReturnStatistics:
         """Return the metrics of each run, not yet rounded to what is published.
 
         ``samples`` is the equity, in quote units, at ``sampled_bars``, shape (runs, samples); ``statistics`` is what
-        ``kernel.equity_statistics`` fills, shape (runs, 7).
+        ``kernel.equity_statistics`` fills, shape (runs, 6).
         """
         varying = self._varying(samples, statistics)
         return [{**self._shared(samples.shape[1]), **values} for values in varying]
@@ -210,7 +210,7 @@ class ReturnStatistics:
         for end, risk, figures in zip(
             sampled[:, -1].tolist(), _risks(sampled, self._basis), statistics.tolist(), strict=True
         ):
-            deepest, fees, slippage, funding, _, fills, exposed = figures
+            deepest, fees, slippage, funding, fills, exposed = figures
             total = (end - start) / start
             annual = compound(total, exponent)
             found.append(
@@ -443,8 +443,10 @@ def _tail(returns: list[float] | None) -> dict[str, Value]:
 def _activity(equity: EquityTable, fills: FillTable, years: float) -> dict[str, Value]:
     traded = money_float(sum(fills.value_units.tolist()), fills.quote_unit)
     mean_equity = _mean(equity.equity.tolist())
+    # Once equity is gone exposure is 0, whatever is held; its value still parts equity from cash.
+    is_held = (equity.exposure != 0.0) | (equity.equity != equity.cash)
     return {
-        "exposure_time_fraction": int(np.count_nonzero(equity.exposure)) / len(equity),
+        "exposure_time_fraction": int(np.count_nonzero(is_held)) / len(equity),
         "exposure_mean_fraction": _mean(equity.exposure.tolist()),
         "turnover_per_year": traded / mean_equity / years if mean_equity > 0.0 else None,
         "fills": len(fills),

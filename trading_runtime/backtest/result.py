@@ -45,14 +45,36 @@ class Holdings(NamedTuple):
     value: Integers
 
 
+class Curve(NamedTuple):
+    """What a run did to the account, without its trades: exact cash, gross value of positions and equity after each
+    bar, shape (n,), quote units.
+    """
+
+    fills: FillTable
+    funding: FundingTable
+    cash_units: Integers
+    gross_units: Integers
+    equity_units: Integers
+
+
+def build_curve(market: Market, trace: Trace, start_cash: int) -> Curve:
+    """Return the curve of a run that started with ``start_cash`` quote units; raises AmountError when cash or equity
+    leaves the range of amounts.
+    """
+    try:
+        fills, funding = _fill_table(market, trace), _funding_table(market, trace)
+    except OverflowError:
+        raise AmountError("an amount of the run left the range of amounts") from None
+    cash, gross, equity = _equity_units(market, fills, funding, start_cash)
+    return Curve(fills, funding, cash, gross, equity)
+
+
 def build_tables(market: Market, trace: Trace, start_cash: int) -> Tables:
     """Return the tables of a run that started with ``start_cash`` quote units.
 
-    Raises AmountError when equity leaves the range of amounts, RuntimeError when trades and equity do not add up (a
-    defect).
+    Raises AmountError when an amount leaves its range, RuntimeError when trades and equity do not add up (a defect).
     """
-    fills, funding = _fill_table(market, trace), _funding_table(market, trace)
-    cash, gross, equity = _equity_units(market, fills, funding, start_cash)
+    fills, funding, cash, gross, equity = build_curve(market, trace, start_cash)
     unit = fills.quote_unit
     equity_floats = money_floats(equity, unit)
     exposure = np.zeros(market.count)
@@ -61,13 +83,16 @@ def build_tables(market: Market, trace: Trace, start_cash: int) -> Tables:
     table = EquityTable(
         times, equity_floats, money_floats(cash, unit), exposure, _benchmark(market, trace, start_cash, unit)
     )
-    trades = build_trades(
-        fills,
-        funding,
-        last_close=[float(mark[-1]) for mark in market.mark],
-        last_time_ms=int(times[-1]),
-        last_bar=market.count - 1,
-    )
+    try:
+        trades = build_trades(
+            fills,
+            funding,
+            last_close=[float(mark[-1]) for mark in market.mark],
+            last_time_ms=int(times[-1]),
+            last_bar=market.count - 1,
+        )
+    except OverflowError:
+        raise AmountError("the entries of one trade add up to more than the range of amounts") from None
     earned = sum(trades.pnl_units.tolist())
     if earned != int(equity[-1]) - start_cash:
         raise RuntimeError(
@@ -155,17 +180,35 @@ def mark_units(price: Floats, quantity: Integers, value_per_unit: float) -> Inte
 def _equity_units(
     market: Market, fills: FillTable, funding: FundingTable, start_cash: int
 ) -> tuple[Integers, Integers, Integers]:
-    """Cash, gross position value and equity after each bar, quote units, shape (n,)."""
+    """Cash, gross position value and equity after each bar, quote units, shape (n,).
+
+    Sums of int64 wrap, so that what is in range at the end is right however it came about; what is not is found by the
+    same sums in float64.
+    """
     cash = np.full(market.count, start_cash, dtype=np.int64)
     gross = np.zeros(market.count, dtype=np.int64)
     held = np.zeros(market.count, dtype=np.int64)
+    net_value, gross_value = np.zeros(market.count), np.zeros(market.count)
     for index in range(len(market.symbols)):
         holdings = symbol_holdings(market, fills, funding, index)
         if holdings is not None:
             cash += holdings.cash
             held += holdings.value
             gross += np.abs(holdings.value)
+            net_value += holdings.value
+            gross_value += np.abs(holdings.value)
+    paid = np.zeros(market.count)
+    np.subtract.at(paid, fills.bar, fills.side * fills.value_units.astype(np.float64) + fills.fee_units)
+    np.subtract.at(paid, _bars(market, funding.time_ms), funding.amount_units.astype(np.float64))
+    cash_value = start_cash + np.cumsum(paid)
+    for amounts in (cash_value, gross_value, cash_value + net_value):
+        if not (np.abs(amounts) < AMOUNT_MAX).all():
+            raise AmountError("the account's cash or equity left the range of amounts")
     return cash, gross, cash + held
+
+
+def _bars(market: Market, close_ms: Integers) -> Integers:
+    return (close_ms - market.start_ms) // market.bar_ms - 1
 
 
 def symbol_holdings(market: Market, fills: FillTable, funding: FundingTable, index: int) -> Holdings | None:
@@ -178,8 +221,7 @@ def symbol_holdings(market: Market, fills: FillTable, funding: FundingTable, ind
     np.subtract.at(cash, bars, side * value_units + fills.fee_units[rows])
     paid = funding.symbol_index == index
     if paid.any():
-        paid_bars = (funding.time_ms[paid] - market.start_ms) // market.bar_ms - 1
-        np.subtract.at(cash, paid_bars, funding.amount_units[paid])
+        np.subtract.at(cash, _bars(market, funding.time_ms[paid]), funding.amount_units[paid])
     quantity = np.zeros(market.count, dtype=np.int64)
     np.add.at(quantity, bars, side * fills.quantity_units[rows])
     quantity = np.cumsum(quantity)

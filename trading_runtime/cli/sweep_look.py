@@ -74,7 +74,7 @@ def leaderboard(arguments: argparse.Namespace) -> int:
         )
     if arguments.top < 1:
         raise ConfigurationError(f"--top must be at least 1, not {arguments.top}")
-    found = gather_sweep(opened(arguments), arguments.sweep)
+    found = gather_sweep(opened(arguments), arguments.sweep, is_kept=False)
     if arguments.json:
         print_json(
             {

@@ -16,8 +16,8 @@ import numpy as np
 
 from trading_runtime.backtest.engine import first_decision_bar, run_general
 from trading_runtime.backtest.metrics import ReturnStatistics, sampled_bars
-from trading_runtime.backtest.result import Tables, build_tables, symbol_holdings
-from trading_runtime.backtest.tables import Floats, Integers, unit_ratio
+from trading_runtime.backtest.result import Curve, build_curve, symbol_holdings
+from trading_runtime.backtest.tables import Floats, Integers, money_floats, unit_ratio
 from trading_runtime.core.errors import DataError, TradingRuntimeError
 from trading_runtime.core.hashing import canonical_json
 from trading_runtime.core.strategy import Strategy
@@ -66,7 +66,7 @@ class Measures:
 
     def outcomes(self, samples: Integers, statistics: Floats) -> list[Outcome]:
         """Return metrics and equity inside the period of runs over the market: ``samples`` has the shape (runs,
-        sampled bars), ``statistics`` is what ``kernel.equity_statistics`` fills, shape (runs, 7).
+        sampled bars), ``statistics`` is what ``kernel.equity_statistics`` fills, shape (runs, 6).
         """
         inside = samples[:, self._inside]
         metrics = self._metrics.texts(inside, statistics)
@@ -100,26 +100,30 @@ def general_outcome(prepared: PeriodMarket, strategy: Strategy, measures: Measur
         refuse_too_short(prepared, strategy)
         market, account = prepared.market, prepared.account
         trace = run_general(market, strategy, account, prepared.cache)
-        tables = build_tables(market, trace, account.start_cash)
+        curve = build_curve(market, trace, account.start_cash)
     except TradingRuntimeError as error:
         raise CellError(error) from error
-    samples, statistics = tables.equity_units[measures.samples], _statistics(prepared, tables)
+    samples, statistics = curve.equity_units[measures.samples], _statistics(prepared, curve)
     (outcome,) = measures.outcomes(samples[np.newaxis], statistics[np.newaxis])
     return outcome
 
 
 def batch_outcomes(
     prepared: PeriodMarket, strategies: Sequence[Strategy], measures: Measures, progress: Callable[[int], None] | None
-) -> list[Outcome] | None:
-    """Compute cells with the batch kernel; None when one of them is at fault, which the general path then names."""
+) -> list[Outcome | CellError] | None:
+    """Compute cells with the batch kernel; those whose windows never fill fail alone. None when one of the others is at
+    fault, which the general path then names.
+    """
     from trading_runtime.backtest.batch import run_batch
 
+    found = [_too_short(prepared, strategy) for strategy in strategies]
+    enough = [strategy for strategy, failed in zip(strategies, found, strict=True) if failed is None]
+    if not enough:
+        return [failed for failed in found if failed is not None]
     try:
-        for strategy in strategies:
-            refuse_too_short(prepared, strategy)
         rows = run_batch(
             prepared.market,
-            strategies,
+            enough,
             prepared.account,
             cache=prepared.cache,
             columns=prepared.columns,
@@ -127,7 +131,17 @@ def batch_outcomes(
         )
     except TradingRuntimeError:
         return None
-    return measures.outcomes(np.array([row.samples for row in rows]), np.array([row.statistics for row in rows]))
+    samples, statistics = np.array([row.samples for row in rows]), np.array([row.statistics for row in rows])
+    computed = iter(measures.outcomes(samples, statistics))
+    return [next(computed) if failed is None else failed for failed in found]
+
+
+def _too_short(prepared: PeriodMarket, strategy: Strategy) -> CellError | None:
+    try:
+        refuse_too_short(prepared, strategy)
+    except DataError as error:
+        return CellError(error)
+    return None
 
 
 def refuse_too_short(prepared: PeriodMarket, strategy: Strategy) -> None:
@@ -142,18 +156,19 @@ def refuse_too_short(prepared: PeriodMarket, strategy: Strategy) -> None:
         )
 
 
-def _statistics(prepared: PeriodMarket, tables: Tables) -> Floats:
-    """Return what ``kernel.equity_statistics`` fills, from the tables of a run."""
-    market, fills, funding = prepared.market, tables.fills, tables.funding
+def _statistics(prepared: PeriodMarket, curve: Curve) -> Floats:
+    """Return what ``kernel.equity_statistics`` fills, from the curve of a run."""
+    market, fills, funding = prepared.market, curve.fills, curve.funding
     instrument = market.instruments[market.symbols[0]]
-    curve = np.concatenate(([instrument.money_float(prepared.account.start_cash)], tables.equity.equity))
-    peak = np.maximum.accumulate(curve)
+    start = instrument.money_float(prepared.account.start_cash)
+    equity = np.concatenate(([start], money_floats(curve.equity_units, fills.quote_unit)))
+    peak = np.maximum.accumulate(equity)
     held = np.zeros(market.count, dtype=np.bool_)
     for index in range(len(market.symbols)):
         holdings = symbol_holdings(market, fills, funding, index)
         if holdings is not None:
             held |= holdings.quantity != 0
-    amounts = (fills.fee_units, fills.slippage_units, funding.amount_units, fills.value_units)
-    deepest = float(((peak - curve) / peak).max())
+    amounts = (fills.fee_units, fills.slippage_units, funding.amount_units)
+    deepest = float(((peak - equity) / peak).max())
     totals = [float(sum(column.tolist())) for column in amounts]
     return np.array([deepest, *totals, len(fills), int(held.sum())], dtype=np.float64)

@@ -13,7 +13,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from trading_runtime.objects.seal import seal
 from trading_runtime.provenance import environment
 from trading_runtime.sweep.cell import equity_series
 from trading_runtime.sweep.data import SweepData, download
+from trading_runtime.sweep.folder_lock import alone_in
 from trading_runtime.sweep.markets import starting_cash
 from trading_runtime.sweep.plan import reused_count, slug
 from trading_runtime.sweep.present import present_cells
@@ -45,6 +48,7 @@ LISTED_MAX = 1000  # of each kind of trouble, in documents for people; counts co
 TRIALS_MAX = 5000  # cells whose returns are compared; beyond, an even sample stands for all
 
 SWEEP_FILE, CELLS_FILE, EQUITY_FILE, REPORT_FILE = "sweep.json", "cells.parquet", "equity.parquet", "sweep.html"
+_LIBRARIES = ("numpy", "numba", "pyarrow", "msgspec")
 CELLS_FOLDER = "cells"  # whole backtests of some cells, when asked for
 
 
@@ -74,16 +78,18 @@ def gather_sweep(
     *,
     strategy: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    is_kept: bool = True,
 ) -> Gathered:
-    """Read every cell of a sweep and write ``gathered.json``; nothing is computed. ``progress`` is told how many cells
-    of how many were looked at.
+    """Read every cell of a sweep and write ``gathered.json`` and the list of what is done, unless it shall not be kept;
+    nothing is computed. ``progress`` is told how many cells of how many were looked at.
     """
     sweep = load_sweep_spec(store, sweep_id, strategy=strategy)
     learn_recorded(store, sweep)
     data = download(store, sweep.content["data"], sweep.settings)
     found, lines = _read(store, sweep, data, progress)
-    store.put(cells_key(sweep_id), lines)
-    store.put(f"sweeps/{sweep_id}/gathered.json", seal(_document(found)))
+    if is_kept:
+        store.put(cells_key(sweep_id), lines)
+        store.put(f"sweeps/{sweep_id}/gathered.json", seal(_document(found)))
     return found
 
 
@@ -94,26 +100,38 @@ def write_results(store: ObjectStore, found: Gathered, folder: Path, reports: in
     Raises OutputError when it cannot be written or holds something that is not a sweep's results.
     """
     folder = folder.absolute()
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / SWEEP_FILE).exists())):
-        raise OutputError(f"{folder} holds other things than results of a sweep: name another folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        with alone_in(folder.parent):
+            if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not holds_results(folder))):
+                raise OutputError(f"{folder} holds other things than results of a sweep: name another folder")
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             os.chmod(temporary, 0o755)
             _write_files(store, found, temporary, reports)
-            if folder.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-                os.rename(folder, old / "results")
-                os.rename(temporary, folder)
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                os.rename(temporary, folder)
+            names = sorted(path.name for path in temporary.iterdir() if path.is_file())
+            with alone_in(folder.parent):
+                _put_in_place(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    return [folder / name for name in names]
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.rename(temporary, folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    os.rename(folder, old / "results")
+    os.rename(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder is one that ``write_results`` wrote."""
+    return (folder / SWEEP_FILE).exists()
 
 
 def upload_results(store: ObjectStore, found: Gathered) -> list[str]:
@@ -228,7 +246,7 @@ def _document(found: Gathered) -> dict[str, Any]:
 
 def _write_files(store: ObjectStore, found: Gathered, folder: Path, reports: int) -> None:
     sweep = found.sweep
-    write_cells(folder / CELLS_FILE, found.cells, sweep)  # first: provenance tells which libraries took part
+    write_cells(folder / CELLS_FILE, found.cells, sweep)
     folds = _walk_forward(store, found)
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -260,6 +278,7 @@ def _write_files(store: ObjectStore, found: Gathered, folder: Path, reports: int
         "statistics": _statistics(store, found),
         "provenance": {
             **environment(),
+            "libraries": _libraries(),
             "engine_semantics": sweep.content["engine_semantics"],
             "backtest": sweep.content["backtest"],
             "data": [_source(manifest) for manifest in sweep.content["origin"]["manifests"]],
@@ -395,6 +414,17 @@ def _equity_table(path: Path, folds: WalkForward) -> Any:
     table = pa.table({name: arrow_column(values) for name, values in columns.items()})
     pyarrow.parquet.write_table(table, path, compression="zstd", version="2.6")
     return table
+
+
+def _libraries() -> dict[str, str]:
+    """Return the versions that are installed of what computes cells: workers of which this process may have loaded
+    nothing did that, and who gathers must not show in the results.
+    """
+    found = {}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _source(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def plan_sweep(
     sweep_id = id_of(content)
     if store.exists(spec_key(sweep_id)):
         sweep = load_sweep_spec(store, sweep_id, strategy=locator)
+        _remember(store, wanted.name, sweep_id)
         return Planned(sweep, data, locator, False, reused_count(store, sweep_id), left_out)
     # The spec last: whoever sees it may begin, and what was there before is then known.
     sweep = Sweep(sweep_id, content, settings, kind, space, tuple(periods), _none_yet() if places is None else places)
@@ -136,7 +137,7 @@ def reused_count(store: ObjectStore, sweep_id: str) -> int:
 
 
 def named_sweeps(store: ObjectStore, name: str) -> list[str]:
-    """Return the ids of the sweeps of this name, in the order they were planned."""
+    """Return the ids of the sweeps of this name, in the order they were planned last."""
     key = _name_key(name)
     try:
         return [str(one) for one in unseal(f"{store.label}: {key}", store.get(key))["sweeps"]]
@@ -220,7 +221,11 @@ def _previous(store: ObjectStore, name: str) -> str | None:
 
 
 def _remember(store: ObjectStore, name: str, sweep_id: str) -> None:
-    known = [one for one in named_sweeps(store, name) if one != sweep_id]
+    """Make a sweep the last of its name, also one that was planned before: the next one is compared with it."""
+    named = named_sweeps(store, name)
+    if named[-1:] == [sweep_id]:
+        return
+    known = [one for one in named if one != sweep_id]
     content = {"name": name, "sweeps": [*known, sweep_id][-NAMED_MAX:]}
     store.put(_name_key(name), seal(content))
 

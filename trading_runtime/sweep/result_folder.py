@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from trading_runtime.core.errors import OutputError
-from trading_runtime.sweep.gather import CELLS_FILE, CELLS_FOLDER, EQUITY_FILE, REPORT_FILE, SWEEP_FILE
+from trading_runtime.sweep.folder_lock import alone_in
+from trading_runtime.sweep.gather import CELLS_FILE, CELLS_FOLDER, EQUITY_FILE, REPORT_FILE, SWEEP_FILE, holds_results
 
 _FILES = frozenset({SWEEP_FILE, CELLS_FILE, EQUITY_FILE, REPORT_FILE, f".{REPORT_FILE}.partial"})
 _OLD = "results"
@@ -28,8 +29,9 @@ def refuse_other_folder(folder: Path) -> None:
     """Raise OutputError for a folder that results cannot go to: a file, or one that holds other things."""
     folder = folder.absolute()
     try:
-        taken = folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _holds_results(folder)))
         above = next(one for one in folder.parents if one.exists())
+        with alone_in(above):
+            taken = folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not holds_results(folder)))
         blocked = not above.is_dir() or not os.access(above, os.W_OK)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from None
@@ -62,13 +64,9 @@ def _clear(leftover: Path, folder: Path, *, stepped_aside: bool) -> None:
         return
     if time.time() - max(path.lstat().st_mtime for path in paths) <= LEFT_BEHIND_SECONDS:
         return
-    if stepped_aside and _holds_results(inner) and not folder.exists():
+    if stepped_aside and holds_results(inner) and not folder.exists():
         os.rename(inner, folder)
     shutil.rmtree(leftover)
-
-
-def _holds_results(folder: Path) -> bool:
-    return (folder / SWEEP_FILE).exists()
 
 
 def _is_file(path: Path) -> bool:

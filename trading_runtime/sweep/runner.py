@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from trading_runtime.backtest.run import COMPILED_BARS_MIN
+from trading_runtime.core.errors import StrategyError
 from trading_runtime.core.hashing import sha256_hex
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.objects.port import ObjectStore
@@ -49,12 +50,15 @@ class Done(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One cell with what names it."""
+    """One cell with what names it. ``error`` is there when its parameters declare windows that cannot be: nothing then
+    says how many bars it reads before its period, and it is named without any.
+    """
 
     cell: Cell
     needed: int
     cell_id: str
     text: IdentityText
+    error: CellError | None = None
 
 
 class Runner:
@@ -99,9 +103,13 @@ class Runner:
     def task(self, index: int) -> Task:
         """Return a cell with its id."""
         cell = self._sweep.cell(index)
-        needed = self._markets.needed(cell.strategy)
+        needed, error = 0, None
+        try:
+            needed = self._markets.needed(cell.strategy)
+        except StrategyError as wrong:
+            error = CellError(wrong)
         text = self._markets.identity_text(cell, needed)
-        return Task(cell, needed, sha256_hex(text.whole), text)
+        return Task(cell, needed, sha256_hex(text.whole), text, error)
 
     def identity(self, task: Task) -> dict[str, Any]:
         """Return what names a cell."""
@@ -109,6 +117,11 @@ class Runner:
 
     def outcomes(self, tasks: Sequence[Task]) -> list[Outcome | CellError]:
         """Compute cells of one period and store nothing."""
+        sound = [task for task in tasks if task.error is None]
+        computed = iter(self._outcomes(sound) if sound else ())
+        return [next(computed) if task.error is None else task.error for task in tasks]
+
+    def _outcomes(self, tasks: Sequence[Task]) -> list[Outcome | CellError]:
         prepared = self._markets.market(tasks[0].cell.period, max(task.needed for task in tasks))
         settings = self._sweep.settings.metrics
         measures = Measures(prepared, settings.periods_per_year, settings.risk_free_rate_annual)
@@ -116,7 +129,7 @@ class Runner:
         if self._batch:
             found = batch_outcomes(prepared, strategies, measures, None)
             if found is not None:
-                return list(found)
+                return found
         return [_one(prepared, strategy, measures) for strategy in strategies]
 
     def _compute(self, missing: Sequence[Task]) -> tuple[int, int]:
