@@ -25,6 +25,7 @@ from trading_runtime.core.treasury import buffer_move
 from trading_runtime.cycle.account import Account
 from trading_runtime.cycle.recorded import RecordedSession, read_session
 from trading_runtime.cycle.replay import replay_session
+from trading_runtime.stores.control import Control
 from trading_runtime.stores.journal import START, Journal
 
 Events = list[dict[str, Any]]
@@ -87,7 +88,8 @@ def check_buffer(world: World) -> None:
     asset, terms = world.market.quote, world.job_options["treasury"]
     spot, saved = world.account.free[asset], world.venue.savings.position(world.account.name, asset)
     move = buffer_move(spot, saved, terms)
-    if move is not None:
+    allows_risk = Control(world.documents, "main").read(world.clock.now_ms()).allows_risk
+    if move is not None and (move.kind == "redeem" or allows_risk):  # nothing is saved while no new risk is allowed
         raise Violation("buffer", f"{spot} {asset} on spot, {saved} in savings: {move} was left undone")
 
 
@@ -153,6 +155,8 @@ def check_strategy_state(world: World, before: Account | None, account: Account,
         if event["event"] != "order_planned" or event["order"]["leg"] in ("fuel", ""):
             continue
         order = event["order"]
+        if order.get("reason") == "flatten":
+            continue  # by order of a person: the strategy was not asked
         key = f"{order['symbol']} {order['leg']}"
         if order["slot"] == account.state.slot and state["attempts"].get(key, {}).get("date") != today:
             raise Violation("strategy state", f"{key} was planned, its attempt is gone: {state['attempts']}")

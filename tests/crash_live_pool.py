@@ -13,6 +13,7 @@ from cycle_world import HOUR_MS, PRICES, START_MS, World
 from live_pool_samples import CALM, RELATIVE, STRONG, WEAK
 
 from trading_runtime.core.treasury import treasury_terms
+from trading_runtime.stores.control import Control
 
 CORE, ETH, SOL, XRP, LTC, FUEL = "BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "LTC/USDT", "BNB/USDT"
 POOL = ("ETHUSDT", "SOLUSDT", "XRPUSDT")
@@ -76,6 +77,11 @@ def a_held_market_stops(world: World) -> None:
     """The market of a holding that left the pool is in a break."""
     publish_next(world)
     world.venue.stopped.add(ETH)
+
+
+def everything_is_to_be_closed(world: World) -> None:
+    """A person wants out, of what is held in a market that is in a break as well."""
+    Control(world.documents, "main").halt("somebody", "the end", world.clock.now_ms(), flatten=True)
 
 
 def flows_come_and_go(world: World) -> None:

@@ -22,6 +22,7 @@ from crash_live_pool import (
     XRP,
     a_held_market_stops,
     a_little_comes,
+    everything_is_to_be_closed,
     flows_come_and_go,
     live_pool,
     publish_next,
@@ -173,6 +174,16 @@ _LIVE_POOL = (
         "the market of one that is held has stopped, another is bought", 2,
         live_pool({0: _HELD, 2: (SOL, LTC)}, ETH, SOL, XRP, LTC),
         ("order, few", "movement, few", "questions"), a_held_market_stops,
+    ),
+    _live(
+        "a market that had stopped trades again, what has left the pool is sold", 3,
+        live_pool({0: _HELD, 3: (SOL, LTC)}, ETH, SOL, XRP, LTC, stops={ETH: (1, 2)}),
+        ("order, few", "second order", "movement, few"), publish_next,
+    ),
+    _live(
+        "all is closed but what is held in a market that has stopped", 2,
+        live_pool({0: _HELD}, ETH, SOL, XRP, stops={ETH: (1, 9)}),
+        ("order, few", "second order", "questions"), everything_is_to_be_closed,
     ),
     _live(
         "the breaker sells two and latches", 2,

@@ -146,6 +146,7 @@ class World:
 
     others       symbols that have a market beside ``symbol``; ``configured`` are those of the settings, by default all
     falls        symbol -> hour after START_MS and the factor of all its prices from that hour's close on
+    stops        symbol -> hours after START_MS at which its market stops and trades again; without candles between
     savings      quote money that is in the flexible product already, None: there is no product; ``savings_rate`` a year
     job_options  what every job has beyond the usual
     pool         what is published at the beginning, by official names; None: the strategy consumes no publication
@@ -167,6 +168,7 @@ class World:
         configured: tuple[str, ...] | None = None,
         bars_count: int = 200,
         falls: Mapping[str, tuple[int, float]] | None = None,
+        stops: Mapping[str, tuple[int, int]] | None = None,
         savings: str | None = None,
         savings_rate: str = "0",
         job_options: Mapping[str, Any] | None = None,
@@ -197,6 +199,9 @@ class World:
         self.venue = Venue(self.clock.now_ms, markets, [self.account])
         for bars in self.all_bars.values():
             self.venue.set_bars(bars)
+        self.stops = dict(stops or {})
+        for name, hours in self.stops.items():
+            self.venue.holes[name] = {START_MS + hour * HOUR_MS for hour in range(*hours)}
         self.documents: Documents = documents if documents is not None else MemoryDocuments()
         self.strategy = strategy
         self.start_cash = 50_000 * UNIT
@@ -247,10 +252,13 @@ class World:
     def to_slot(self, slot: int, *, seconds: float = 2.0) -> None:
         """Move to ``slot``: the bar's path reaches resting orders, then its close is the price."""
         self.clock.advance_to(slot - 1_000)
+        hour = (slot - START_MS) // HOUR_MS
+        self.venue.stopped -= {name for name, (_, end) in self.stops.items() if hour >= end}
         for symbol, bars in self.all_bars.items():
             row = (slot - int(bars.open_time[0])) // HOUR_MS - 1
             for price in (bars.low[row], bars.high[row], bars.close[row]):
                 self.venue.set_price(symbol, repr(float(price)))
+        self.venue.stopped |= {name for name, (start, end) in self.stops.items() if start <= hour < end}
         self.clock.advance_to(slot + round(seconds * 1000))
 
     def exchange(self, faults: Faults | None = None, **options: Any) -> VenueExchange:

@@ -12,21 +12,24 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from cycle_world import HOUR_MS, START_MS, UNIT
 from live_world import Installed, LiveWorld, Ran
 from venue.account import VenueAccount
+from venue.binance_numbers import market_id
 from venue.binance_server import BinanceServer
 from venue.clock import RealClock
-from venue.faults import Faults
+from venue.faults import Fate, Faults
+from venue.http_server import Request
 from venue.market import VenueMarket
 from venue.model import Venue
 from venue.orders import VenueError
 from venue.savings import VenueProduct
 
 from trading_runtime.core.bars import Bars
+from trading_runtime.core.timeframes import timeframe_ms
 from trading_runtime.cycle.account import Account, account_from_json
 from trading_runtime.stores.sqlite import SqliteDocuments
 from trading_runtime.stores.state_store import StateStore
@@ -101,13 +104,32 @@ def hourly(symbol: str) -> Bars:
 
 class StrictBinance(BinanceServer):
     """Answers a question for named markets as Binance does: only those, and -1121 when one of them is unknown. Markets
-    in ``halted`` are in a break, those in ``gone`` are no more.
+    in ``halted`` are in a break, those in ``gone`` are no more: neither takes an order, and of the hours in ``holes``
+    (open times by market) and of days of nothing else there are no candles.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.halted: set[str] = set()
         self.gone: set[str] = set()
+        self.holes: dict[str, set[int]] = {}
+
+    def _content(self, request: Request, fate: Fate) -> Any:
+        if request.parameters().get("symbol") in self.gone:
+            raise VenueError(-1121, "Invalid symbol.")
+        stopped = self.halted | self.gone
+        self.venue.stopped = {symbol for symbol in self.venue.markets if market_id(symbol) in stopped}
+        return super()._content(request, fate)
+
+    def _klines(self, parameters: dict[str, str], market: VenueMarket) -> list[list[Any]]:
+        hours = self.holes.get(market.id)
+        if not hours:
+            return super()._klines(parameters, market)
+        bar_ms = timeframe_ms(parameters["interval"])
+        rows = super()._klines({**parameters, "limit": "1000"}, market)
+        shown = [row for row in rows if not set(range(row[0], row[0] + bar_ms, HOUR_MS)) <= hours]
+        count = int(parameters.get("limit", "500"))
+        return shown[:count] if "startTime" in parameters else shown[-count:]
 
     def _public(self, path: str, parameters: dict[str, str], is_perpetual: bool) -> Any:
         answer = super()._public(path, parameters, is_perpetual)
@@ -125,7 +147,30 @@ class StrictBinance(BinanceServer):
         return answer
 
 
-class LivePoolWorld(LiveWorld):
+class StoppingWorld(LiveWorld):
+    """A live world at a ``StrictBinance``, whose markets may stop."""
+
+    server: StrictBinance
+
+    @contextmanager
+    def open(self) -> Iterator[Self]:
+        with StrictBinance(self.venue, faults=self.faults, clock=self.clock) as server:
+            self.server = server
+            self.configure(server.url)
+            yield self
+
+    def next_slot(self, count: int = 1) -> int:
+        """Let hours pass, without a candle where the market does not trade."""
+        for _ in range(count):
+            stopped = self.server.halted | self.server.gone
+            self.venue.stopped = {symbol for symbol in self.venue.markets if market_id(symbol) in stopped}
+            for market in stopped:
+                self.server.holes.setdefault(market, set()).add(self.slot)
+            super().next_slot()
+        return self.slot
+
+
+class LivePoolWorld(StoppingWorld):
     """``symbols`` is what the settings name; ``markets`` is what the venue has."""
 
     def __init__(
@@ -171,18 +216,10 @@ class LivePoolWorld(LiveWorld):
         self.sections, self.strategy = sections, STRATEGY
         self.reports: list[dict[str, Any]] = []
         self.config = folder / "cycle.json"
-        self.server: StrictBinance
 
     def _close(self, symbol: str) -> float:
         bars = self.bars[symbol]
         return float(bars.close[(self.slot - int(bars.open_time[0])) // HOUR_MS - 1])
-
-    @contextmanager
-    def open(self) -> Iterator[LivePoolWorld]:
-        with StrictBinance(self.venue, faults=self.faults, clock=self.clock) as server:
-            self.server = server
-            self.configure(server.url)
-            yield self
 
     def configure(self, url: str) -> None:
         content: dict[str, Any] = {

@@ -210,3 +210,41 @@ class Grid(Strategy):
             for leg in ("grid_buy_1", "grid_buy_2")
         ]
         return Proposal(bids, state={"done": 1})
+
+
+SECOND = "ETH/USDT"
+
+
+def bracket_in_second(inputs: Inputs) -> Sequence[Intent]:
+    price = inputs.price_of(SECOND)
+    return [
+        market(SECOND, "buy", notional=1000.0, leg="entry"),
+        stop(SECOND, "sell", price * 0.9, close_fraction=1.0, parent="entry"),
+        take_profit(SECOND, "sell", price * 1.1, close_fraction=1.0, parent="entry"),
+    ]
+
+
+def bid_in_second(inputs: Inputs) -> Sequence[Intent]:
+    return [limit(SECOND, "buy", inputs.price_of(SECOND) * 0.9, notional=20_000.0, leg="bid")]
+
+
+def buy_first(inputs: Inputs) -> Sequence[Intent]:
+    return [market(inputs.symbol, "buy", notional=45_000.0, leg=f"first{inputs.state.get('count', 0)}")]
+
+
+class BracketInSecond(Scripted):
+    """A bracket in the second symbol; then as much of the first as there is money for, again and again."""
+
+    script = (bracket_in_second, *(buy_first for _ in range(20)))
+
+
+class BidInSecondTakenBack(Scripted):
+    """A bid in the second symbol that is not wanted any more at the next slot."""
+
+    script = (bid_in_second, lambda inputs: [cancel(SECOND, "bid")])
+
+
+class BidInSecond(Scripted):
+    """A bid in the second symbol that holds money back; then the first is wanted for more than is left."""
+
+    script = (bid_in_second, *(buy_first for _ in range(20)))

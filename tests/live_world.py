@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from cycle_world import HOUR_MS, START_MS, UNIT, walk_bars
 from venue.account import VenueAccount
@@ -152,7 +152,7 @@ class LiveWorld:
         self.config = folder / "cycle.json"
 
     @contextmanager
-    def open(self) -> Iterator[LiveWorld]:
+    def open(self) -> Iterator[Self]:
         with BinanceServer(self.venue, faults=self.faults, clock=self.clock) as server:
             self.configure(server.url)
             yield self

@@ -183,12 +183,13 @@ def test_a_lost_state_of_a_known_account_halts() -> None:
 
 def test_a_state_of_a_newer_schema_is_refused() -> None:
     from trading_runtime.stores.envelope import open_sealed, seal
+    from trading_runtime.stores.state_store import SCHEMA_VERSION
 
     world = with_position()
     path = "state/main.Alternate"
     found = world.documents.read(path)
     assert found is not None
-    content = open_sealed(path, found.content, 1).content
+    content = open_sealed(path, found.content, SCHEMA_VERSION).content
     world.documents.replace(path, seal(path, content, 99)[0], found.version)
     ended(world, world.cycle(NEXT), "refused", EXIT_CONFIGURATION, "newer program", orders=1)
 

@@ -1168,6 +1168,53 @@ def test_bars_that_cannot_be_trusted_are_refused(rows: list[Row], message: str) 
         closed_bars(SPOT, "1h", 10, NOON, 1000, pages_of(rows, []))
 
 
+@pytest.mark.parametrize(
+    ("without", "still", "flat"),
+    [
+        ((-3,), (-3, -2), [-3]),
+        ((-5, -4, -3), (-6, -2), [-5, -4, -3]),
+        ((-12, -11, -10, -9), (-12, -8), [-10, -9]),
+        ((-11, -10), (-11, -9), [-10]),
+        ((-10,), (-10, -9), [-10]),
+        ((-2, -1), (-2, 0), [-2, -1]),
+        (tuple(range(-30, -1)), (-30, -1), list(range(-10, -1))),
+    ],
+)
+def test_bars_of_a_time_when_the_market_stood_still_are_flat_at_the_close_before(
+    without: tuple[int, ...], still: tuple[int, int], flat: list[int]
+) -> None:
+    rows = candles(-50, 5, without=without)
+    close = next(float(row[4]) for row in reversed(rows) if row[0] < NOON + without[0] * HOUR)
+    interval = (NOON + still[0] * HOUR, NOON + still[1] * HOUR)
+    for rows_max in (3, 1000):
+        bars = closed_bars(SPOT, "1h", 10, NOON, rows_max, pages_of(rows, []), [interval])
+        assert bars.open_time.tolist() == [NOON + hour * HOUR for hour in range(-10, 0)]
+        for hour in flat:
+            row = 10 + hour
+            assert [getattr(bars, name)[row] for name in ("open", "high", "low", "close")] == [close] * 4
+            assert bars.volume[row] == 0.0
+        assert [10 + hour for hour in flat] == [row for row in range(10) if bars.volume[row] == 0.0]
+
+
+@pytest.mark.parametrize(
+    ("without", "still", "message"),
+    [
+        ((-3,), (-4, -3), "leaves a gap"),
+        ((-3,), (-3, -3), "leaves a gap"),
+        ((-6, -3), (-3, -2), "leaves a gap"),
+        ((-10, -9), (-9, -8), "are missing"),
+        ((-1,), (-2, -1), "not published yet"),
+        (tuple(range(-50, 5)), (-50, 0), "not published yet"),
+    ],
+)
+def test_only_what_lies_within_that_time_is_flat(
+    without: tuple[int, ...], still: tuple[int, int], message: str
+) -> None:
+    interval = (NOON + still[0] * HOUR, NOON + still[1] * HOUR)
+    with pytest.raises(DataError, match=message):
+        closed_bars(SPOT, "1h", 10, NOON, 1000, pages_of(candles(-50, 5, without=without), []), [interval])
+
+
 def market_of(**changes: object) -> dict[str, object]:
     limits = {"amount": {"min": "0.001", "max": "9000"}, "market": {"min": "0", "max": "120.5"}, "cost": {"min": "5"}}
     return {"symbol": SPOT, "active": True, "contractSize": None, "limits": limits, **changes}

@@ -9,9 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_pool_world import BNB, BTC, ETH, PLAIN, SECOND_POOL, SOL, STRATEGY, LivePoolWorld, events, traded
+from crash_live_checks import check_decisions
+from cycle_world import HOUR_MS, START_MS, World
+from live_pool_world import (
+    ADA,
+    BNB,
+    BTC,
+    ETH,
+    PLAIN,
+    SECOND_POOL,
+    SOL,
+    STRATEGY,
+    LivePoolWorld,
+    StoppingWorld,
+    events,
+    traded,
+)
 from live_world import Installed
 
+from trading_runtime.core.intents import target
+from trading_runtime.core.strategy import Inputs, Proposal, Strategy
 from trading_runtime.cycle.compare_sides import recorded_instruments
 from trading_runtime.cycle.recorded import read_session
 from trading_runtime.stores.journal import Journal
@@ -19,6 +36,7 @@ from trading_runtime.stores.sqlite import SqliteDocuments
 from trading_runtime.stores.state_store import StateStore
 
 Open = Callable[..., AbstractContextManager[LivePoolWorld]]
+FIRST, SECOND = "BTC/USDT:USDT", "ETH/USDT:USDT"
 READERS = (("journal", "verify"), ("replay", "--all"), ("reconcile",), ("diagnose",))
 
 
@@ -217,6 +235,10 @@ def test_everything_is_closed_but_what_does_not_trade_and_that_when_it_does(live
         assert (again["reason"], again["decisions"]) == (report["reason"], [])
         world.server.halted.clear()
         report = world.cycle()
+        assert not traded(report), "nobody has seen a price of it yet"
+        assert report["suspended"][0]["reason"].endswith("its bars are not complete yet")
+        world.next_slot()
+        report = world.cycle()
         assert (traded(report), report["reason"]) == ({("sell", ETH)}, "everything is closed")
         world.check_book()
 
@@ -234,3 +256,242 @@ def test_the_coin_that_pays_fees_may_be_frozen_too(live: Open) -> None:
         preflight = world.command("validate", "--json")
         assert preflight.code == 0, preflight
         assert "frozen for so long: BNB/USDT" in json.dumps(preflight.json)
+
+
+@pytest.mark.parametrize("hours", [1, 6, 75])
+def test_a_market_that_is_back_is_judged_by_all_its_averages_at_its_first_bar(live: Open, hours: int) -> None:
+    """After three days two candles of a day are missing for good: no reason to sell, nor to stop all others."""
+    with live(**PLAIN) as world:
+        world.publish()
+        world.cycle()
+        world.next_slot()
+        world.cycle()
+        world.server.halted.add("ETHUSDT")
+        for _ in range(hours):
+            world.next_slot()
+            if world.slot // HOUR_MS % 12 == 0 or hours < 12:
+                assert world.cycle()["status"] == "done"
+        world.server.halted.clear()
+        world.next_slot()
+        for _ in range(2):
+            report = world.cycle()
+            assert (report["status"], report["suspended"]) == ("done", []), report["reason"]
+            eth = next(one for one in report["decisions"][-1]["facts"]["candidates"] if one["symbol"] == ETH)
+            assert (eth["reasons"], eth["selected"]) == ([], True)
+            assert not [one for one in traded(report) if one[0] == "sell"]
+            world.next_slot()
+        world.cycle()
+        world.check_book()
+        world.check_commands()
+        preflight = world.command("validate", "--json")
+        assert preflight.code == 0, preflight
+        assert world.command("cycle", "--mode", "dry-run").code == 0
+        (still,) = world.account_kept().stood_still[ETH]
+        assert still[1] - still[0] == hours * HOUR_MS
+
+
+def test_a_loss_of_a_frozen_holding_trips_the_breakers_when_it_is_known_and_not_before(live: Open) -> None:
+    with live(**PLAIN, risk={"daily_loss_fraction_max": 0.2}) as world:
+        world.publish()
+        world.cycle()
+        world.server.halted |= {"ETHUSDT", "SOLUSDT"}
+        world.next_slot()
+        report = world.cycle()
+        assert [one["symbol"] for one in report["suspended"]] == [ETH, SOL]
+        world.next_slot(24)
+        report = world.cycle()
+        assert (report["status"], report["risk"]["tripped"]) == ("done", None)
+        worth = float(report["equity"]["equity"])
+        assert abs(report["risk"]["day_base"] / 10**8 - worth) < 50.0, "each holding counts once, at its last price"
+        breaker = report["decisions"][-1]["facts"]["breaker"]
+        assert (breaker["profit"], breaker["latched"]) == (0.0, False)
+        assert breaker["base"] > 5_000.0, "what is frozen is capital of the sleeve"
+        world.server.halted.remove("ETHUSDT")
+        world.shape_bar(ETH, 900.0, 2_000.0, 950.0)
+        world.next_slot()
+        report = world.cycle()
+        assert (report["status"], report["risk"]["tripped"]["breaker"]) == ("risk_halt", "daily_loss")
+        breaker = report["decisions"][-1]["facts"]["breaker"]
+        assert (breaker["tripped"], breaker["profit_fraction"] < -0.2) == (True, True)
+        assert traded(report) == {("sell", ETH)}
+        assert [one["symbol"] for one in report["suspended"]] == [SOL]
+        for command in READERS:
+            assert world.command(*command).code == 0, command
+        world.server.halted.clear()
+        world.next_slot()
+        report = world.cycle()
+        assert ("sell", SOL) in traded(report), "the sleeve is sold on that day, what is back now as well"
+        world.check_book()
+
+
+def test_money_comes_and_savings_move_while_fuel_and_a_holding_are_frozen(live: Open) -> None:
+    with live(spot={"BNB": "1"}) as world:
+        world.publish()
+        before = world.cycle()["equity"]["equity"]
+        world.server.gone.add("BNBUSDT")
+        world.server.halted.add("ETHUSDT")
+        world.publish(SECOND_POOL, version="second")
+        world.venue.savings.deposit("USDT", "3000")
+        world.next_slot()
+        report = world.cycle()
+        assert (report["status"], [one["symbol"] for one in report["suspended"]]) == ("done", [BNB, ETH])
+        assert "savings_moved" in events(report)
+        assert 2_990.0 < float(report["equity"]["equity"]) - float(before) < 3_010.0
+        for command in READERS:
+            assert world.command(*command).code == 0, command
+        assert world.command("cycle", "--mode", "dry-run").code == 0
+        world.server.gone.clear()
+        world.server.halted.clear()
+        world.clock.offset_ms += 11 * 60_000
+        world.next_slot()
+        report = world.cycle()
+        assert (report["status"], report["suspended"]) == ("done", [])
+        assert {("sell", ETH), ("buy", ADA)} <= traded(report)
+        world.check_book()
+        world.check_commands()
+
+
+@pytest.fixture
+def scripted(installed: Installed, tmp_path: Path) -> Open:
+    def opened(strategy: str) -> AbstractContextManager[StoppingWorld]:
+        return StoppingWorld(installed, tmp_path, strategy, symbols=(BTC, ETH)).open()
+
+    return opened
+
+
+@pytest.mark.parametrize("strategy", ["BracketInSecond", "BidInSecond"])
+def test_orders_that_rest_in_a_market_that_stops_are_left_alone_and_hold_their_money(
+    scripted: Open, strategy: str
+) -> None:
+    with scripted(strategy) as world:
+        world.cycle()
+        resting = {order.client_id for order in world.orders() if order.status == "NEW"}
+        assert resting
+        world.server.halted.add("ETHUSDT")
+        for _ in range(3):
+            world.next_slot()
+            report = world.cycle()
+            assert (report["status"], [one["symbol"] for one in report["suspended"]]) == ("done", [ETH])
+        spent = sum(float(fill["value"]) for one in world.reports for fill in one["fills"] if fill["symbol"] == BTC)
+        left = 50_000.0 - spent - (20_000.0 if strategy == "BidInSecond" else 1_000.0)
+        assert left > -200.0, "money that an order holds is not spent on another"
+        dry = world.command("cycle", "--mode", "dry-run")
+        assert dry.code == 0, dry
+        for command in READERS:
+            assert world.command(*command).code == 0, command
+        assert {order.client_id for order in world.orders() if order.status == "NEW"} == resting
+        world.server.halted.clear()
+        world.next_slot()
+        report = world.cycle()
+        assert (report["status"], report["suspended"]) == ("done", [])
+        world.check()
+
+
+def test_a_cancel_waits_for_the_market_too(scripted: Open) -> None:
+    with scripted("BidInSecondTakenBack") as world:
+        world.cycle()
+        world.server.halted.add("ETHUSDT")
+        for _ in range(2):
+            world.next_slot()
+            report = world.cycle()
+            assert report["status"] == "done"
+            assert [order.status for order in world.orders()] == ["NEW"]
+        world.server.halted.clear()
+        world.next_slot()
+        assert world.cycle()["status"] == "done"
+        assert [order.status for order in world.orders()] == ["CANCELED"]
+        world.check()
+
+
+def test_a_stop_that_the_price_has_passed_meanwhile_sells_when_the_market_is_back(scripted: Open) -> None:
+    with scripted("BracketInSecond") as world:
+        world.cycle()
+        world.server.halted.add("ETHUSDT")
+        world.next_slot(5)
+        assert world.cycle()["suspended"]
+        world.server.halted.clear()
+        world.shape_bar(ETH, 800.0, 2_100.0, 900.0)
+        world.next_slot()
+        world.cycle()
+        world.next_slot()
+        world.cycle()
+        assert ("sell", ETH) in {one for report in world.reports for one in traded(report)}
+        assert world.account_kept().state.quantity(ETH) < 1_000, "less than a lot"
+        world.check()
+
+
+def test_an_order_in_a_market_that_is_gone_is_in_doubt_and_all_others_go_on(scripted: Open) -> None:
+    with scripted("BracketInSecond") as world:
+        world.cycle()
+        world.server.gone.add("ETHUSDT")
+        for _ in range(2):
+            world.next_slot()
+            report = world.cycle()
+            assert (report["status"], report["exit_code"]) == ("unresolved", 76)
+            assert ETH in report["quarantine"]
+        assert ("buy", BTC) in {one for report in world.reports for one in traded(report)}
+        assert world.command("cycle", "--mode", "dry-run", "--json").code != 77
+        for command in READERS:
+            assert world.command(*command).code == 0, command
+
+
+def test_a_state_of_the_version_before_is_read_and_goes_on(live: Open) -> None:
+    with live(**PLAIN) as world:
+        world.publish()
+        world.cycle()
+        documents = SqliteDocuments(world.folder / "state.sqlite")
+        store = StateStore(documents, "main", STRATEGY)
+        saved = store.load()
+        assert saved is not None
+        new = ("marks", "suspended", "excluded", "stood_still")
+        assert set(new) <= set(saved.content)
+        old = {name: value for name, value in saved.content.items() if name not in new}
+        store.save(old, saved, saved.token)
+        documents.close()
+        world.next_slot()
+        report = world.cycle()
+        assert report["status"] == "done"
+        world.server.halted.add("ETHUSDT")
+        world.next_slot()
+        assert [one["symbol"] for one in world.cycle()["suspended"]] == [ETH], "a cycle has seen its price by now"
+
+
+class Hold(Strategy):
+    """Holds a part of the account in each of its contracts."""
+
+    def decide(self, inputs: Inputs) -> Proposal:
+        return Proposal([target(symbol, 0.3) for symbol in inputs.symbols])
+
+
+def test_a_contract_is_frozen_too_and_its_funding_and_position_are_asked_for_when_it_trades_again() -> None:
+    world = World(strategy=Hold, symbol=FIRST, others=(SECOND,), stops={SECOND: (1, 3)})
+    found = []
+    for hour in range(5):
+        slot = START_MS + hour * HOUR_MS
+        world.to_slot(slot)
+        if hour == 3:
+            world.venue.pay_funding(SECOND, "0.0002")
+        report = world.cycle(slot)
+        assert report.status == "done", report.reason
+        happened = {(one["event"], one.get("symbol")) for one in report.happened}
+        found.append(([one["symbol"] for one in report.suspended], ("funding_paid", SECOND) in happened))
+        assert not report.mismatches
+    assert found == [([], False), ([SECOND], False), ([SECOND], False), ([SECOND], True), ([], False)]
+    assert world.kept().state.quantity(SECOND) == world.held(SECOND) > 0
+    check_decisions(world)
+
+
+def test_a_contract_that_was_closed_while_its_market_stood_still_takes_no_new_risk_when_it_is_back() -> None:
+    world = World(strategy=Hold, symbol=FIRST, others=(SECOND,), stops={SECOND: (1, 2)})
+    for hour in range(3):
+        slot = START_MS + hour * HOUR_MS
+        world.to_slot(slot)
+        assert world.cycle(slot).status == "done"
+    assert world.kept().suspended
+    del world.account.positions[SECOND]
+    sent = len(world.venue.accepted)
+    world.to_slot(START_MS + 3 * HOUR_MS)
+    report = world.cycle(START_MS + 3 * HOUR_MS)
+    assert not report.suspended
+    assert (SECOND, "divergence") in {(one["symbol"], one["kind"]) for one in report.mismatches}
+    assert not [order for order in world.venue.accepted[sent:] if order.symbol == SECOND and order.side > 0]

@@ -39,6 +39,7 @@ class Venue(Matching):
     refuses_open_client_ids    whether a client id of an open order is refused (Binance) or taken again (Bitfinex)
     bars_delay_ms              how long after its close a bar is published
     savings                    flexible savings, deposits and withdrawals of all accounts
+    holes                      open times, by symbol, of candles that there never were
     stopped                    symbols whose market is in a break: it trades nothing and tells no filters
     """
 
@@ -52,11 +53,16 @@ class Venue(Matching):
         self._income_ids = 0
         self.savings = Savings(now_ms, self.accounts)
         self.stopped: set[str] = set()
+        self.holes: dict[str, set[int]] = {}
 
     # What a test does
 
     def set_price(self, symbol: str, price: str | Decimal) -> None:
-        """Trade at this price: resting limits that it reaches fill at theirs, triggers go off."""
+        """Trade at this price: resting limits that it reaches fill at theirs, triggers go off. A market that has
+        stopped has no other price.
+        """
+        if symbol in self.stopped:
+            return
         market = self.markets[symbol]
         market.price = Decimal(price)
         self.match(market)
@@ -97,6 +103,8 @@ class Venue(Matching):
         self.savings.settle(account_name)
         if not account.can_trade:
             raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+        if new.symbol in self.stopped:
+            raise VenueError(-1013, "Market is closed.")
         is_algo = market.is_perpetual and new.kind in CONDITIONAL_KINDS
         _check_form(market, new)
         self._check_duplicate(account, market, new, is_algo)

@@ -14,11 +14,13 @@ from trading_runtime.core.errors import ConfigurationError, DataError, FateUnkno
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.state import Order
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
+from trading_runtime.exchanges.ccxt_candles import Row, closed_bars
 from trading_runtime.exchanges.port import (
     Balance,
     Capabilities,
     Exchange,
     FundingPayment,
+    Interval,
     OrderReport,
     Savings,
     Trade,
@@ -88,7 +90,10 @@ class VenueExchange(Wire):
         return None if after is not None and close_ms <= after else close_ms
 
     def bars(self, symbol: str, timeframe: str, count: int, close_ms: int) -> Bars:
-        return self.ask("bars", "bars", lambda: self._bars(symbol, timeframe, count, close_ms))
+        return self.bars_over(symbol, timeframe, count, close_ms, ())
+
+    def bars_over(self, symbol: str, timeframe: str, count: int, close_ms: int, still: Sequence[Interval]) -> Bars:
+        return self.ask("bars", "bars", lambda: self._bars(symbol, timeframe, count, close_ms, still))
 
     def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         def answer() -> dict[str, Instrument]:
@@ -226,7 +231,7 @@ class VenueExchange(Wire):
                 found[asset] = Balance(free, total)
         return found
 
-    def _bars(self, symbol: str, timeframe: str, count: int, close_ms: int) -> Bars:
+    def _bars(self, symbol: str, timeframe: str, count: int, close_ms: int, still: Sequence[Interval]) -> Bars:
         bars = self.venue.bars.get((symbol, timeframe))
         if bars is None:
             raise ConfigurationError(f"the venue has no {timeframe} candles of {symbol}")
@@ -234,7 +239,16 @@ class VenueExchange(Wire):
         is_closed = close_ms + self.venue.bars_delay_ms <= self.venue.now_ms()
         if end < 1 or end > len(bars) or not is_closed or int(bars.open_time[end - 1]) + bars.bar_ms != close_ms:
             raise DataError(f"{symbol} {timeframe}: the bar that closes at {iso_time(close_ms)} is not published yet")
-        return bars.slice(max(end - count, 0), end)
+        holes = self.venue.holes.get(symbol)
+        if not holes:
+            return bars.slice(max(end - count, 0), end)
+
+        def page(since_ms: int, wanted: int) -> list[Row]:
+            columns = (bars.open_time, bars.open, bars.high, bars.low, bars.close, bars.volume)
+            rows: list[Row] = list(zip(*(column[:end].tolist() for column in columns), strict=True))
+            return [row for row in rows if row[0] >= since_ms and row[0] not in holes][:wanted]
+
+        return closed_bars(symbol, timeframe, count, close_ms, 1_000, page, still)
 
 
 _checked: type[Exchange] = VenueExchange  # for the type checker: nothing of the port is missing

@@ -81,7 +81,7 @@ def compare(
     from trading_runtime.cycle.build import open_live_exchange, open_parts
     from trading_runtime.cycle.reconcile import reconcile
     from trading_runtime.cycle.status import load_account
-    from trading_runtime.cycle.suspended import instruments_of_suspended, suspensions
+    from trading_runtime.cycle.suspended import instruments_of_suspended, stopped, suspensions
     from trading_runtime.cycle.universe import ask_instruments, configured_symbols, universe_of
     from trading_runtime.stores.journal import Journal
 
@@ -104,7 +104,9 @@ def compare(
             suspended = suspensions(account, universe, missing)
             instruments |= instruments_of_suspended(account, suspended)
             is_all = settings.account.funds == "all"
-            return reconcile(account, live, instruments, owner, journal, has_savings=is_all, suspended=suspended.keys())
+            return reconcile(
+                account, live, instruments, owner, journal, has_savings=is_all, suspended=stopped(suspended)
+            )
         finally:
             close: Callable[[], None] | None = getattr(live, "close", None)
             if close is not None:

@@ -157,7 +157,8 @@ class Account:
     asked for from ``flows_since_ms`` on, and ``flows_seen`` are those that are booked, or were there before: kind and
     id, with time and booked units. ``marks`` are slot and price of each symbol at the last decision that had them,
     ``suspended`` the holdings whose market does not trade (``suspended.py``), ``excluded`` the symbols of the
-    publication that cannot be traded, with the slot since which it is these.
+    publication that cannot be traded, with the slot since which it is these. ``stood_still`` tells of what is held when
+    its market did not trade, as times from and to, oldest first.
     """
 
     state: State
@@ -189,6 +190,7 @@ class Account:
     marks: dict[str, list[Any]] = field(default_factory=dict)
     suspended: dict[str, dict[str, Any]] = field(default_factory=dict)
     excluded: dict[str, Any] = field(default_factory=dict)
+    stood_still: dict[str, list[list[int]]] = field(default_factory=dict)
 
     def book(self, event: Event, **facts: Any) -> None:
         """Apply an event to the book and keep it for the journal, with the facts it came from."""
@@ -258,6 +260,7 @@ class Account:
             "marks": dict(self.marks),
             "suspended": dict(self.suspended),
             "excluded": dict(self.excluded),
+            "stood_still": dict(self.stood_still),
         }
 
 

@@ -7,6 +7,7 @@ ones are recorded, and a source that has changed its past is caught.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from trading_runtime.core.bars import FIELDS, Bars
@@ -15,7 +16,7 @@ from trading_runtime.core.slot import bars_reference
 from trading_runtime.core.strategy import Strategy
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
 from trading_runtime.cycle.clock import Clock
-from trading_runtime.exchanges.port import Feed
+from trading_runtime.exchanges.port import Feed, Interval, bars_over
 
 PUBLISHED_SECONDS_MAX = 30.0
 OPTIONAL_SECONDS_MAX = 4.0
@@ -42,8 +43,10 @@ def gather_bars(
     count: int,
     slot: int,
     patience_seconds: float = PUBLISHED_SECONDS_MAX,
+    still: Mapping[str, Sequence[Interval]] = MappingProxyType({}),
 ) -> dict[str, Bars]:
-    """Return the last ``count`` closed bars of each symbol up to ``slot``, fewer where a symbol is younger.
+    """Return the last ``count`` closed bars of each symbol up to ``slot``, fewer where a symbol is younger; flat ones
+    within ``still``, when its market stood still, where there are no others.
 
     Waits a little for a bar that has just closed. Raises TemporaryError when bars are missing, gapped or not there yet.
     """
@@ -52,7 +55,7 @@ def gather_bars(
     for symbol in symbols:
         while symbol not in found:
             try:
-                series = feed.bars(symbol, timeframe, count, slot)
+                series = bars_over(feed, symbol, timeframe, count, slot, still.get(symbol, ()))
                 if int(series.open_time[-1]) + bar_ms != slot:
                     newest = iso_time(int(series.open_time[-1]) + bar_ms)
                     raise DataError(f"{symbol} {timeframe}: the newest bar closed at {newest}, not at {iso_time(slot)}")
@@ -90,9 +93,10 @@ def gather_all(
     needs: Needs,
     slots: Sequence[int],
     optional: Set[str] = frozenset(),
+    still: Mapping[str, Sequence[Interval]] = MappingProxyType({}),
 ) -> dict[str, Bars]:
     """Return all that decisions at ``slots`` (ascending) depend on, by symbol, longer ones by their ``longer_name``;
-    one bar more of each than is declared.
+    one bar more of each than is declared. ``still`` as in ``gather_bars``.
 
     Raises as ``gather_bars``, but an ``optional`` symbol without bars, or without longer ones, is left out: it may be
     too young, or not be traded any more, and nothing is held of it.
@@ -103,7 +107,7 @@ def gather_all(
     def gather(symbol: str, of_timeframe: str, of_ms: int, count: int, close: int) -> Bars | None:
         patience = OPTIONAL_SECONDS_MAX if symbol in optional else PUBLISHED_SECONDS_MAX
         try:
-            return gather_bars(feed, clock, [symbol], of_timeframe, of_ms, count, close, patience)[symbol]
+            return gather_bars(feed, clock, [symbol], of_timeframe, of_ms, count, close, patience, still)[symbol]
         except TemporaryError:
             if symbol not in optional:
                 raise

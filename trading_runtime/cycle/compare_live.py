@@ -252,7 +252,8 @@ def _bars(
             whole = rows.whole(last.slot)
         except BarsError as error:
             raise DataError(
-                f"session {recorded.session}: {error}, because slots were skipped; give the bars with --data"
+                f"session {recorded.session}: {error}, because slots were skipped or its market stood still; give the "
+                "bars with --data"
             ) from error
         return {symbol: whole[symbol] for symbol in symbols}
     found: dict[str, Bars] = {}

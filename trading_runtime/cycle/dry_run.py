@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 from trading_runtime.config.cycle_build import AccountTerms
-from trading_runtime.core.errors import ConfigurationError
+from trading_runtime.core.errors import ConfigurationError, ExchangeUnavailable
 from trading_runtime.core.fills import Execution
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.state import State
-from trading_runtime.cycle.account import Account, OrderRecord, account_from_json
+from trading_runtime.cycle.account import Account, OrderRecord, account_from_json, instrument_in_units
 from trading_runtime.cycle.flows import OVERLAP_MS
 from trading_runtime.cycle.savings import HISTORY_TOLERANCE_MS
 from trading_runtime.cycle.universe import in_use
@@ -55,18 +55,27 @@ def open_dry_run(
             timeframe=timeframe,
             lookup=lookup,
         )
+    counted = dict(instruments)
     if lookup is not None:
         # What is held or open of earlier publications counts, too.
         for symbol in sorted(in_use(account) - set(instruments)):
             try:
                 instruments = {**instruments, symbol: lookup(symbol)}
+                counted[symbol] = instruments[symbol]
             except ConfigurationError:
-                continue  # it is not traded: what that means is the cycle's to say
+                # It is not traded, and what that means is the cycle's to say: it is there all the same.
+                if symbol in account.units:
+                    counted[symbol] = instrument_in_units(symbol, account.units[symbol])
     if real is not None:
         known = [record for record in account.records.values() if record.phase in ("claimed", "open")]
         reports = {report.client_order_id: report for report in real.open_orders(list(instruments))}
         for record in known:
-            report = real.order(record.order)
+            try:
+                report = real.order(record.order)
+            except (ConfigurationError, ExchangeUnavailable):
+                if record.order.symbol in instruments or record.phase != "open":
+                    raise
+                report = _as_reported(record, counted)  # of a market that is gone an exchange may not even tell orders
             if report is not None:
                 reports[report.client_order_id] = report
         trades: list[Trade] = []
@@ -91,9 +100,9 @@ def open_dry_run(
         instruments,
         execution,
         timeframe=timeframe,
-        balances=_balances(account, instruments),
-        positions=_positions(account.state, instruments),
-        orders=[_as_reported(record, instruments) for record in account.in_phase("open")],
+        balances=_balances(account, counted),
+        positions=_positions(account.state, counted),
+        orders=[_as_reported(record, counted) for record in account.in_phase("open")],
         lookup=lookup,
     )
 

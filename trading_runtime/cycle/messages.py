@@ -248,7 +248,8 @@ def _suspended(report: CycleReport, wording: Wording) -> Message | None:
     lines = [
         wording(
             "suspended",
-            **{name: one[name] for name in ("symbol", "quantity", "since", "priced", "reason")},
+            **{name: one[name] for name in ("symbol", "quantity", "since", "priced")},
+            reason=wording.said(one["reason"]),
             price=wording.price(one["price"]),
         )
         for one in report.suspended

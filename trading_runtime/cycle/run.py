@@ -58,7 +58,15 @@ from trading_runtime.cycle.report import (
 )
 from trading_runtime.cycle.settle import settle
 from trading_runtime.cycle.slots import is_newest_slot, newest_and_slot, slots_to_decide
-from trading_runtime.cycle.suspended import instruments_of_suspended, note_suspended, resume, returning, suspensions
+from trading_runtime.cycle.suspended import (
+    instruments_of_suspended,
+    intervals_still,
+    note_suspended,
+    resume,
+    returning,
+    stopped,
+    suspensions,
+)
 from trading_runtime.cycle.sync import Finding, find_mismatches
 from trading_runtime.cycle.treasury import (
     Treasury,
@@ -233,7 +241,7 @@ class _Cycle:
             self._owner,
             savings,
             trouble,
-            context.suspended,
+            stopped(context.suspended),
         )
 
     def _read_publication(self) -> None:
@@ -266,17 +274,17 @@ class _Cycle:
     def _decide_all(self, pending: Sequence[int], newest: int | None) -> None:
         job, context = self._job, self._context
         needs = Needs(1, {}) if job.columns is not None else needs_of(job.strategy, self._bar_ms)
-        back = returning(context)
-        stopped = context.suspended.keys() - back
-        symbols = [symbol for symbol in self._universe.symbols if symbol not in stopped]
+        back, gone = returning(context.suspended), stopped(context.suspended)
+        symbols = [symbol for symbol in self._universe.symbols if symbol not in gone]
         # A market that has stopped has no bars of that time: whoever holds it must not stop all others once more.
         optional = self._universe.optional | back
-        bars = gather_all(job.exchange, job.clock, symbols, job.timeframe, needs, pending, optional)
-        resume(context, bars)
+        newest_open = pending[-1] - self._bar_ms
+        still = intervals_still(context.account, context.suspended, newest_open)
+        bars = gather_all(job.exchange, job.clock, symbols, job.timeframe, needs, pending, optional, still)
+        resume(context, bars, needs.longer, newest_open)
         for symbol in symbols:
-            if (
-                symbol not in bars and symbol not in context.suspended
-            ):  # a symbol of the publication: it is not traded at this slot
+            # A symbol of the publication: it is not traded at this slot.
+            if symbol not in bars and symbol not in context.suspended:
                 context.note("bars_missing", symbol=symbol)
         write_off_dust(context, [symbol for symbol in symbols if symbol not in bars])
         symbols = [symbol for symbol in symbols if symbol in bars]
@@ -313,7 +321,7 @@ class _Cycle:
         account, context = self._context.account, self._context
         if not self._control.flatten or account.flattened != last:
             return self._control.flatten
-        back = returning(context)
+        back = returning(context.suspended)
         is_left = any(context.tradable(symbol) or symbol in back for symbol in account.state.positions)
         return is_left and not account.in_phase("planned", "claimed", "open")
 

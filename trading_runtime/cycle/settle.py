@@ -15,6 +15,7 @@ from trading_runtime.core.errors import ConfigurationError, ExchangeUnavailable
 from trading_runtime.cycle.account import OrderRecord
 from trading_runtime.cycle.brackets import MAKES_ROOM, fall_back, watch_rest
 from trading_runtime.cycle.context import FORGOTTEN_MS, VISIBILITY_MS, Context
+from trading_runtime.cycle.suspended import stopped
 from trading_runtime.exchanges.port import OrderReport, Trade
 
 
@@ -28,7 +29,8 @@ def settle(context: Context) -> None:
         context.keeper.save()  # what was found out is kept, even if the next question is not answered
     refresh(context, account.in_phase("open"))
     for symbol, instrument in context.instruments.items():
-        if instrument.kind == "perpetual" and symbol in account.funding_since and symbol not in context.suspended:
+        is_told = symbol in account.funding_since and symbol not in stopped(context.suspended)
+        if instrument.kind == "perpetual" and is_told:
             context.booker.fund(account, symbol, account.funding_since[symbol])
     judge_quarantine(context)
     if account.unjournaled:

@@ -3,20 +3,24 @@
     held · its market is in a break or gone ──► suspended (no order, last known price) ──► trades, has bars ──► normal
 
 The price is that of the last decision that had a bar of the symbol, and is in every decision made meanwhile, so that a
-replay counts with the same. Without one nobody can say what the account is worth: then the cycle refuses. So it does
-for the first configured symbol, which the strategy is about. What is less than a lot is dust, see ``universe.py``.
+replay counts with the same. When the market trades again, the time that it stood still has no bars: those are flat, for
+there was no other price, so that what a strategy declares is known as soon as there is one new bar. Without any price
+nobody can say what the account is worth: then the cycle refuses. So it does for the first configured symbol, which the
+strategy is about. What is less than a lot is dust, see ``universe.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.timeframes import iso_time
 from trading_runtime.cycle.account import Account, instrument_in_units
-from trading_runtime.cycle.universe import Universe
+from trading_runtime.cycle.bars import longer_name
+from trading_runtime.cycle.universe import Universe, in_use
+from trading_runtime.exchanges.port import Interval
 from trading_runtime.telemetry.redact import redact
 
 if TYPE_CHECKING:
@@ -56,21 +60,45 @@ def suspensions(account: Account, universe: Universe, missing: Mapping[str, str]
 
 def instruments_of_suspended(account: Account, suspended: Mapping[str, Suspension]) -> dict[str, Instrument]:
     """Return what holdings that are not traded are counted in. No filter is known of them, and none is needed."""
-    stopped = [symbol for symbol, one in suspended.items() if one.reason != RETURNING]
-    return {symbol: instrument_in_units(symbol, account.units[symbol]) for symbol in stopped}
+    return {symbol: instrument_in_units(symbol, account.units[symbol]) for symbol in sorted(stopped(suspended))}
 
 
-def returning(context: Context) -> frozenset[str]:
-    """Symbols whose market trades again, and whose bars nobody has seen yet."""
-    return frozenset(symbol for symbol, one in context.suspended.items() if one.reason == RETURNING)
+def stopped(suspended: Mapping[str, Suspension]) -> frozenset[str]:
+    """Return what cannot even be asked about, other than of orders and coins: its market does not trade."""
+    return frozenset(symbol for symbol, one in suspended.items() if one.reason != RETURNING)
 
 
-def resume(context: Context, bars: Mapping[str, Bars]) -> None:
-    """Let what is returning and has its bars take part again; say so."""
-    back = [symbol for symbol in returning(context) if symbol in bars]
-    for symbol in back:
-        del context.suspended[symbol]
-    if back:
+def returning(suspended: Mapping[str, Suspension]) -> frozenset[str]:
+    """Return the symbols whose market trades again, and whose bars nobody has seen yet."""
+    return frozenset(symbol for symbol, one in suspended.items() if one.reason == RETURNING)
+
+
+def intervals_still(
+    account: Account, suspended: Mapping[str, Suspension], until_ms: int
+) -> dict[str, Sequence[Interval]]:
+    """Return when the markets of what is held have stood still, as far as this account has seen it; what is returning
+    now has not traded before ``until_ms``, when the newest bar opened: that one must be there.
+    """
+    found = {symbol: [(start, end) for start, end in one] for symbol, one in account.stood_still.items()}
+    for symbol in returning(suspended):
+        found[symbol] = [*found.get(symbol, []), (suspended[symbol].priced_slot, until_ms)]
+    return {symbol: tuple(one) for symbol, one in found.items()}
+
+
+def resume(context: Context, bars: dict[str, Bars], longer: Iterable[str], until_ms: int) -> None:
+    """Let what is returning and has all its bars, those of the ``longer`` timeframes too, take part again; say so.
+    ``until_ms`` as in ``intervals_still``. What lacks some stays frozen: nothing is decided on what is not told yet.
+    """
+    account, is_any = context.account, False
+    for symbol in sorted(returning(context.suspended)):
+        names = [symbol, *(longer_name(symbol, timeframe) for timeframe in longer)]
+        if not all(name in bars for name in names):
+            for name in names:
+                bars.pop(name, None)
+            continue
+        account.stood_still.setdefault(symbol, []).append([context.suspended.pop(symbol).priced_slot, until_ms])
+        is_any = True
+    if is_any:
         note_suspended(context)
 
 
@@ -90,6 +118,8 @@ def note_suspended(context: Context) -> None:
         }
         for symbol, one in sorted(now.items())
     }
+    used = in_use(account)
+    account.stood_still = {symbol: one for symbol, one in account.stood_still.items() if symbol in used}
 
 
 def keep_marks(context: Context, bars: Mapping[str, Bars], slot: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,24 @@ import numpy as np
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.errors import DataError
 from trading_runtime.core.timeframes import bucket_open_ms, iso_time, timeframe_ms
+from trading_runtime.exchanges.port import Interval
 from trading_runtime.exchanges.structures import OddAnswer
 
 Row = tuple[int | float, ...]
 Page = Callable[[int, int], list[Row]]  # (first open time, number of rows) to candles
 
 
-def closed_bars(symbol: str, timeframe: str, count: int, close_ms: int, rows_max: int, page: Page) -> Bars:
-    """Return the ``count`` bars of which the last closed at ``close_ms``, or those since the symbol's first.
+def closed_bars(
+    symbol: str,
+    timeframe: str,
+    count: int,
+    close_ms: int,
+    rows_max: int,
+    page: Page,
+    still: Sequence[Interval] = (),
+) -> Bars:
+    """Return the ``count`` bars of which the last closed at ``close_ms``, or those since the symbol's first. What is
+    missing within ``still``, when the market stood still, is flat at the close before, of volume 0.
 
     Raises DataError when the newest is not published yet or one is missing, BarsError (a DataError) when one cannot be.
     """
@@ -25,7 +35,7 @@ def closed_bars(symbol: str, timeframe: str, count: int, close_ms: int, rows_max
     if count < 1 or bucket_open_ms(close_ms, bar_ms) != close_ms:
         raise DataError(f"{symbol} {timeframe}: no {count} bar(s) close at {iso_time(close_ms)}")
     first_ms, found = close_ms - count * bar_ms, dict[int, Row]()
-    since_ms = first_ms
+    since_ms = min([first_ms, *(_bar_before(start, bar_ms) for start, end in still if start <= first_ms < end)])
     while since_ms < close_ms:
         wanted = min(rows_max, (close_ms - since_ms) // bar_ms)
         rows = {int(row[0]): row for row in page(since_ms, wanted)}
@@ -34,7 +44,12 @@ def closed_bars(symbol: str, timeframe: str, count: int, close_ms: int, rows_max
         if not new:
             break
         since_ms = max(new) + bar_ms
-    times = sorted(found)
+    for time in range(min(found, default=close_ms) + bar_ms, close_ms, bar_ms):
+        if time not in found and any(start <= time and time + bar_ms <= end for start, end in still):
+            before = found.get(time - bar_ms)
+            if before is not None:
+                found[time] = (time, before[4], before[4], before[4], before[4], 0.0)
+    times = sorted(time for time in found if time >= first_ms)
     if not times or times[-1] != close_ms - bar_ms:
         raise DataError(f"{symbol} {timeframe}: the bar that closes at {iso_time(close_ms)} is not published yet")
     if times[0] != first_ms:
@@ -45,6 +60,11 @@ def closed_bars(symbol: str, timeframe: str, count: int, close_ms: int, rows_max
             )
     columns = np.array([found[time][1:6] for time in times], dtype=np.float64)
     return Bars(symbol, timeframe, np.array(times, dtype=np.int64), *(columns[:, index] for index in range(5)))
+
+
+def _bar_before(time_ms: int, bar_ms: int) -> int:
+    """Return the open time of the bar that was forming, or had just closed, at ``time_ms``."""
+    return bucket_open_ms(time_ms - 1, bar_ms)
 
 
 def checked_rows(rows: Any) -> list[Row]:

@@ -30,6 +30,7 @@ from trading_runtime.exchanges.port import (
     Balance,
     Capabilities,
     FundingPayment,
+    Interval,
     NotPlaced,
     OrderReport,
     Savings,
@@ -131,6 +132,10 @@ class CcxtExchange:
         return None if after is not None and close_ms <= after else close_ms
 
     def bars(self, symbol: str, timeframe: str, count: int, close_ms: int) -> Bars:
+        return self.bars_over(symbol, timeframe, count, close_ms, ())
+
+    def bars_over(self, symbol: str, timeframe: str, count: int, close_ms: int, still: Sequence[Interval]) -> Bars:
+        """Return bars as ``port.StillFeed`` says."""
         self._markets.market(symbol)
         if timeframe not in (self._client.timeframes or {}):
             raise ConfigurationError(f"{self.name} has no {timeframe} bars")
@@ -143,7 +148,7 @@ class CcxtExchange:
 
             return self._connection.ask(f"{timeframe} bars of {symbol}", question)
 
-        return closed_bars(symbol, timeframe, count, close_ms, self._dialect.rows_max, page)
+        return closed_bars(symbol, timeframe, count, close_ms, self._dialect.rows_max, page, still)
 
     # Markets
 

@@ -27,11 +27,13 @@ from trading_runtime.exchanges.port import (
     Fee,
     Feed,
     FundingPayment,
+    Interval,
     NotPlaced,
     OrderReport,
     Savings,
     Status,
     Trade,
+    bars_over,
 )
 
 CAPABILITIES = Capabilities(
@@ -114,9 +116,13 @@ class DryRunExchange:
         return self._feed.newest_close(timeframe, after)
 
     def bars(self, symbol: str, timeframe: str, count: int, close_ms: int) -> Bars:
+        return self.bars_over(symbol, timeframe, count, close_ms, ())
+
+    def bars_over(self, symbol: str, timeframe: str, count: int, close_ms: int, still: Sequence[Interval]) -> Bars:
+        """Return bars as ``port.StillFeed`` says."""
         if timeframe == self._timeframe:
             self._newest_ms = max(self._newest_ms, close_ms)
-        return self._feed.bars(symbol, timeframe, count, close_ms)
+        return bars_over(self._feed, symbol, timeframe, count, close_ms, still)
 
     # The account.
     @property

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from trading_runtime.core.bars import Bars
 from trading_runtime.core.errors import TradingRuntimeError
 from trading_runtime.core.instruments import Instrument
 from trading_runtime.core.state import Order
 
+# From one time to another, milliseconds: [start, end).
+Interval = tuple[int, int]
 Status = Literal["open", "filled", "cancelled", "expired", "rejected"]
 
 
@@ -216,6 +218,24 @@ class Feed(Protocol):
         younger; raises DataError when the newest is not there yet, one is missing or one cannot be.
         """
         ...
+
+
+@runtime_checkable
+class StillFeed(Protocol):
+    """A feed whose markets may stand still for a while, which leaves gaps between its bars."""
+
+    def bars_over(self, symbol: str, timeframe: str, count: int, close_ms: int, still: Sequence[Interval]) -> Bars:
+        """Return what ``Feed.bars`` does, but bars that are missing within ``still`` are flat at the close before them,
+        of volume 0: there was no other price. Raises as ``Feed.bars``.
+        """
+        ...
+
+
+def bars_over(feed: Feed, symbol: str, timeframe: str, count: int, close_ms: int, still: Sequence[Interval]) -> Bars:
+    """Return closed bars of a feed, over the intervals in which the market stood still; raises as ``Feed.bars``."""
+    if still and isinstance(feed, StillFeed):
+        return feed.bars_over(symbol, timeframe, count, close_ms, still)
+    return feed.bars(symbol, timeframe, count, close_ms)
 
 
 class Exchange(Feed, Protocol):

@@ -36,10 +36,12 @@ from trading_runtime.exchanges.port import (
     Fee,
     Feed,
     FundingPayment,
+    Interval,
     NotPlaced,
     OrderReport,
     Savings,
     Trade,
+    bars_over,
 )
 from trading_runtime.exchanges.simulated_account import Due, Record, SimulatedAccount, account_from_json
 from trading_runtime.exchanges.simulated_market import MarketWindow
@@ -120,7 +122,11 @@ class SimulatedExchange:
         return self._feed.newest_close(timeframe, after)
 
     def bars(self, symbol: str, timeframe: str, count: int, close_ms: int) -> Bars:
-        return self._feed.bars(symbol, timeframe, count, close_ms)
+        return self.bars_over(symbol, timeframe, count, close_ms, ())
+
+    def bars_over(self, symbol: str, timeframe: str, count: int, close_ms: int, still: Sequence[Interval]) -> Bars:
+        """Return bars as ``port.StillFeed`` says."""
+        return bars_over(self._feed, symbol, timeframe, count, close_ms, still)
 
     # The exchange's time.
     def advance_to(self, slot: int) -> None:

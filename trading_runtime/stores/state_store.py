@@ -19,7 +19,9 @@ from trading_runtime.core.errors import StoreDamaged
 from trading_runtime.stores.documents import Conflict, Documents
 from trading_runtime.stores.envelope import open_sealed, owner_name, seal
 
-SCHEMA_VERSION = 1
+# 2: what is suspended, the last known prices (cycle/account.py). A program that does not know them would call the state
+# damaged, which it is not: by the number it says that a newer one has written it.
+SCHEMA_VERSION = 2
 
 
 class StaleToken(Conflict):

@@ -14,7 +14,7 @@ from trading_runtime.cycle.build import open_feed, open_live_exchange
 from trading_runtime.cycle.opening import CLOCK_DIFFERENCE_MS_MAX
 from trading_runtime.cycle.preflight.check import Failed, Warned
 from trading_runtime.cycle.preflight.ground import Ground, needed
-from trading_runtime.cycle.suspended import suspensions
+from trading_runtime.cycle.suspended import intervals_still, suspensions
 from trading_runtime.cycle.universe import ask_instruments
 
 
@@ -74,7 +74,9 @@ def check_bars(ground: Ground) -> str:
     needs = needs_of(strategy, ground.bar_ms)
     universe = ground.universe()
     symbols = [symbol for symbol in universe.symbols if symbol not in ground.suspended]
-    bars = gather_all(feed, ground.clock, symbols, timeframe, needs, [newest], universe.optional)
+    known = ground.account
+    still = {} if known is None else intervals_still(known, ground.suspended, newest - ground.bar_ms)
+    bars = gather_all(feed, ground.clock, symbols, timeframe, needs, [newest], universe.optional, still)
     wanted = {name: needs.longer[one.timeframe] if is_longer_name(name) else needs.own for name, one in bars.items()}
     short = sorted(name for name, one in bars.items() if len(one) < wanted[name])
     if not is_warm(bars, sorted(plain(bars)), needs):

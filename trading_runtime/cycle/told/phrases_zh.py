@@ -73,6 +73,8 @@ PHRASES: Final[dict[str, str]] = {
     "reserved: fees are paid with it": "保留：用于支付手续费",
     "contradiction: symbol_map gives {} the base asset {}": "矛盾：symbol_map 把 {0} 的基础资产写成 {1}",
     "not traded here: {}": "此处不可交易：{0}",
+    # Holdings whose market does not trade (cycle/suspended.py).
+    "its market trades again, its bars are not complete yet": "市场已恢复交易，但 K 线尚不完整",
     # The watcher (cycle/watch.py, cycle/suspended.py, cli/status.py).
     "the heartbeat is {} old, at most {} are right: no cycle has ended since {} ({}); look at the schedule": (
         "心跳已有 {0}，最多应为 {1}：自 {2}（{3}）以来没有周期结束；请检查调度"
