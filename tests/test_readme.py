@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from trading_runtime.cli.main import main
 from trading_runtime.cli.verbs import make_parser
 
 ROOT = Path(__file__).parents[1]
@@ -52,3 +53,19 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_the_readme_has_no_holes() -> None:
     """Nothing that was to be filled in is left."""
     assert "<<" not in README
+
+
+def test_the_readmes_sweep_prints_what_the_readme_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every line, the digest and the sweep's id too; what is not shown are the other ranks and files."""
+    command = next(one for one in commands() if one.startswith("trading-runtime sweep run --config"))
+    shown = README.split(command, 1)[1].split("```")[2].strip().splitlines()
+    words = shlex.split(command)[1:]
+    words[words.index("--config") + 1] = str(ROOT / words[words.index("--config") + 1])
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 0
+    printed = capsys.readouterr().out.splitlines()
+
+    assert len(shown) > 5
+    assert [line for line in shown if line not in printed] == []
