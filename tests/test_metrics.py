@@ -14,7 +14,8 @@ from backtest_samples import DAY_MS, HOUR_MS, START_MS, make_equity, make_fills,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trading_runtime.backtest.metrics import METRICS, Value, compute_metrics, published
+from trading_runtime.backtest.metrics import METRICS, compute_metrics
+from trading_runtime.backtest.return_metrics import Value, published
 from trading_runtime.backtest.tables import EquityTable, FillTable, FundingTable, no_funding
 from trading_runtime.backtest.trades import build_trades
 

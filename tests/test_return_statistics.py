@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trading_runtime.backtest.compound import by_definition
-from trading_runtime.backtest.metrics import ReturnStatistics, published, published_text
+from trading_runtime.backtest.return_metrics import ReturnStatistics, published, published_text
 from trading_runtime.core.hashing import canonical_json
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

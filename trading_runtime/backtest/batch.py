@@ -20,7 +20,7 @@ from trading_runtime.backtest.column_rows import ColumnRows
 from trading_runtime.backtest.compiled import TAPE_ROWS_MIN, CompiledMarket, TapeBuffer, is_compilable, run_kernel
 from trading_runtime.backtest.engine import Account, first_decision_bar, run_general
 from trading_runtime.backtest.market import Market
-from trading_runtime.backtest.metrics import ReturnStatistics, Value, published, sampled_bars
+from trading_runtime.backtest.return_metrics import ReturnStatistics, Value, published, sampled_bars
 from trading_runtime.backtest.tables import unit_ratio
 from trading_runtime.backtest.targets import Comparisons, TargetFinder, comparisons_of
 from trading_runtime.core.bars import Floats, Integers

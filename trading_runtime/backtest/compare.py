@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from trading_runtime.backtest.figures import is_number
-from trading_runtime.backtest.metrics import METRICS, published
+from trading_runtime.backtest.metrics import METRICS
+from trading_runtime.backtest.return_metrics import published
 from trading_runtime.backtest.tables import EQUITY_FILE, FILLS_FILE, FUNDING_FILE, TRADES_FILE, read_table
 from trading_runtime.config.load import flatten
 from trading_runtime.core.errors import DataError

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from trading_runtime.backtest.market import Market
-from trading_runtime.backtest.metrics import published
 from trading_runtime.backtest.result import Tables, symbol_holdings
+from trading_runtime.backtest.return_metrics import published
 from trading_runtime.backtest.tables import Integers, SleeveTable, money_float, money_floats
 from trading_runtime.backtest.trace import Trace
 

@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from trading_runtime.backtest.engine import first_decision_bar, run_general
-from trading_runtime.backtest.metrics import ReturnStatistics, sampled_bars
 from trading_runtime.backtest.result import Curve, build_curve, symbol_holdings
+from trading_runtime.backtest.return_metrics import ReturnStatistics, sampled_bars
 from trading_runtime.backtest.tables import Floats, Integers, money_floats, unit_ratio
 from trading_runtime.core.errors import DataError, TradingRuntimeError
 from trading_runtime.core.hashing import canonical_json

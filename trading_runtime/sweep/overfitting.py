@@ -14,7 +14,7 @@ from decimal import Context, Decimal
 
 import numpy as np
 
-from trading_runtime.backtest.metrics import published
+from trading_runtime.backtest.return_metrics import published
 from trading_runtime.backtest.tables import Floats
 from trading_runtime.sweep.trial_returns import NO_SPREAD, block_sums, published_number, sharpes_of
 

@@ -19,8 +19,8 @@ from trading_runtime.config.schema import Section, TimeText
 from trading_runtime.core.errors import ConfigurationError
 from trading_runtime.core.timeframes import parse_time
 
-# The metrics that every path of the engine gives to the same digits (backtest.metrics.ReturnStatistics); a test keeps
-# both in step.
+# The metrics that every path of the engine gives to the same digits (backtest.return_metrics.ReturnStatistics); a test
+# keeps both in step.
 MetricName = Literal[
     "sharpe_ratio",
     "sortino_ratio",

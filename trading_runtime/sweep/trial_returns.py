@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trading_runtime.backtest.metrics import published, sampled_bars
+from trading_runtime.backtest.return_metrics import published, sampled_bars
 from trading_runtime.backtest.tables import Flags, Floats, Integers
 from trading_runtime.core.errors import DataError
 

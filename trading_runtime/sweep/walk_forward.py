@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trading_runtime.backtest.metrics import METRICS, Value, compute_metrics, published, sampled_bars
+from trading_runtime.backtest.metrics import METRICS, compute_metrics
+from trading_runtime.backtest.return_metrics import Value, published, sampled_bars
 from trading_runtime.backtest.tables import EquityTable, FillTable, Floats, Integers, no_funding
 from trading_runtime.backtest.trades import build_trades
 from trading_runtime.core.errors import ConfigurationError, DataError, nearest_name
