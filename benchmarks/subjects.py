@@ -184,7 +184,7 @@ def _backtesting(bars: Bars) -> list[Subject]:
 
         return pd.Series(values).rolling(length).mean()
 
-    class Cross(PeerStrategy):  # type: ignore[misc]
+    class Cross(PeerStrategy):  # type: ignore[misc]  # the peer has no types
         def init(self) -> None:
             self.fast = self.I(average, self.data.Close, 20)
             self.slow = self.I(average, self.data.Close, 50)

@@ -86,7 +86,7 @@ def backtesting_sweep(job: dict[str, Any]) -> Callable[[], Rows]:
 
         return pandas.Series(values).rolling(length).mean()
 
-    class Cross(backtesting.Strategy):  # type: ignore[misc]
+    class Cross(backtesting.Strategy):  # type: ignore[misc]  # the peer has no types
         fast = 20
         slow = 50
 

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_whatever_is_gathered_meanwhile_the_files_are_of_one_gather_or_refused(
             continue
         store = GatheredMeanwhile(writes, before)
         put(store, sweep, first)
-        writes[:] = [lambda name=name, store=store: put(store, sweep, {name: second[name]}) for name in second]  # type: ignore[misc]
+        writes[:] = [partial(put, store, sweep, {name: second[name]}) for name in second]
         folder = tmp_path / str(number)
         with suppress(TemporaryError):
             fetch_results(store, sweep, folder)

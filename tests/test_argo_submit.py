@@ -170,7 +170,7 @@ def test_a_workflow_is_followed_until_it_ends(cluster: Cluster, server: ApiServe
     def later(status: dict[str, str]) -> None:
         end = time.monotonic() + 20
         while not server.is_watched() and time.monotonic() < end:
-            time.sleep(0.005)
+            time.sleep(0.005)  # between two looks for the watch
         server.advance(NAMESPACE, NAME, **status)
 
     last = follow(cluster, NAME, show)
@@ -185,7 +185,7 @@ def test_a_watch_that_breaks_is_taken_up_again(cluster: Cluster, server: ApiServ
         for status in ({"phase": "Running", "progress": "1/2"}, {"phase": "Failed", "progress": "2/2"}):
             end = time.monotonic() + 20
             while not server.is_watched() and time.monotonic() < end:
-                time.sleep(0.005)
+                time.sleep(0.005)  # between two looks for the watch
             with server.lock:
                 for _, _, events in server.watchers:
                     events.put({"type": "BREAK"})
@@ -360,7 +360,7 @@ def test_the_store_is_reached_from_here_as_the_pods_reach_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Any,
-    s3_server: Any,  # noqa: F811
+    s3_server: Any,  # noqa: F811 - the fixture of that name
 ) -> None:
     """The endpoint is a setting already: exported a second time it could be another one."""
     for name in ENDPOINTS:

@@ -111,7 +111,7 @@ def test_an_interruption_while_workers_start_is_one_line(
         )
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         while process.poll() is None and len(children.read_text().split()) < wanted:
-            time.sleep(0.0005)
+            time.sleep(0.0005)  # between two looks for its children
         (os.killpg if whom == "group" else os.kill)(process.pid, number)
         said, told = process.communicate(timeout=60)
 
@@ -132,7 +132,7 @@ def test_a_shard_that_is_told_to_end_keeps_what_it_computed(tmp_path: Path) -> N
         text=True,
     )
     while process.poll() is None and not any(store.keys("cells/")):
-        time.sleep(0.001)
+        time.sleep(0.001)  # between two looks for its first cell
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
 
@@ -308,7 +308,7 @@ def test_a_killed_gather_leaves_nothing_for_ever(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while process.poll() is None and not any(out.glob(".mine.*/cells.parquet")):
-        time.sleep(0.0005)
+        time.sleep(0.0005)  # between two looks for its folder
     process.kill()
     process.wait()
     (left,) = out.glob(".mine.*")

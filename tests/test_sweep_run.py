@@ -574,7 +574,7 @@ def test_a_thousand_cells_killed_at_random_many_times(tmp_path: Path) -> None:
         )
         wanted = len(list(broken.keys("cells/"))) + chosen.randint(0, 40)
         while process.poll() is None and len(list(broken.keys("cells/"))) <= wanted:
-            time.sleep(0.005)
+            time.sleep(0.005)  # between two looks for its cells
         process.send_signal(signal.SIGKILL)
         process.communicate()
         kills += process.returncode == -signal.SIGKILL

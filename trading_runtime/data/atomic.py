@@ -47,11 +47,11 @@ def write_together(files: Sequence[tuple[Path, bytes]], *, stale: Path | None = 
         for temporary, _ in temporaries:
             Path(temporary).unlink(missing_ok=True)
     for folder in {path.parent for path, _ in files}:
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system lets folders be opened."""
+def sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power cut, where the system lets folders be opened."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -19,6 +19,7 @@ from io import FileIO
 from pathlib import Path
 
 from trading_runtime.core.errors import ConfigurationError, OutputError, TradingRuntimeError
+from trading_runtime.data.atomic import sync_folder
 from trading_runtime.objects.port import ObjectMissing, ObjectsUnavailable, checked_key, checked_prefix, is_key
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -82,7 +83,7 @@ class FolderObjects:
                     raise self._failed(key, "written", error) from None
         finally:
             for parent in parents:
-                _sync_folder(parent)
+                sync_folder(parent)
         return created
 
     def put(self, key: str, content: bytes) -> None:
@@ -103,7 +104,7 @@ class FolderObjects:
         path = self._path(key)
         try:
             path.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -127,7 +128,7 @@ class FolderObjects:
                 named = name(temporary, path)
             finally:  # after Ctrl-C too; what was renamed is not there any more
                 temporary.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise self._failed(key, "written", error) from None
         return named
@@ -220,18 +221,4 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power cut, where the system lets folders be opened."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return  # some file systems do not allow it; the file itself is already safe
-    try:
-        os.fsync(handle)
-    except OSError:
-        return  # as above
-    finally:
-        os.close(handle)
+    sync_folder(folder.parent)
