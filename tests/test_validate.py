@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -157,20 +157,22 @@ def test_symbols_that_are_not_traded_there_are_told(venue: Venue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content_of", "why"),
     [
-        (payload(46), "is stale: 46 days old, at most 45"),
-        (payload(-2), "is in the future"),
-        (payload(3, mode="other"), "mode"),
-        (payload(3, symbols=SYMBOLS[:3]), "pool_size"),
-        ({}, "as_of_date"),
+        (lambda: payload(46), " days old, at most 45"),
+        (lambda: payload(-2), "is in the future"),
+        (lambda: payload(3, mode="other"), "mode"),
+        (lambda: payload(3, symbols=SYMBOLS[:3]), "pool_size"),
+        (dict, "as_of_date"),
     ],
 )
 def test_what_is_not_good_is_an_incident_where_nothing_stands_in(
-    venue: Venue, content: dict[str, Any], why: str
+    venue: Venue, content_of: Callable[[], dict[str, Any]], why: str
 ) -> None:
-    """The built-in universe is no answer, whatever is allowed."""
-    venue.publish(content)
+    """The built-in universe is no answer, whatever is allowed. Contents are made now: midnight may have passed since
+    tests were collected.
+    """
+    venue.publish(content_of())
 
     for override in ((), ("artifact.allow_new_entries_on_degraded=true",)):
         found = venue.artifact(*override)
